@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Get a machine ready to build: what only the system can provide comes through apt where that is allowed and is named
+# otherwise; everything else comes from PyPI into a virtual environment.
+#
+#   scripts/bootstrap.sh system        a compiler, make, curl and a Python with headers and venv
+#   scripts/bootstrap.sh venv [.venv]  that, and an environment with cmake, ninja and what the build needs
+#
+# PYTHON=… chooses the interpreter; without it the first of the usual names that is 3.10 or newer is taken.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '== %s\n' "$*"; }
+die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+python_runs() { have "$1" && "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
+python_has_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+python_has_headers() {
+  "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null
+}
+
+# The first Python that is complete, else the first that is new enough: its missing parts are then installed.
+find_python() {
+  local candidate first=""
+  for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10}; do
+    python_runs "$candidate" || continue
+    if python_has_venv "$candidate" && python_has_headers "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+    [ -n "$first" ] || first=$candidate
+  done
+  echo "$first"
+}
+
+missing_packages() { # in Debian's names
+  local python
+  have make || echo make
+  have cc || echo gcc
+  have c++ || echo g++
+  have curl || echo curl
+  python=$(find_python)
+  if [ -z "$python" ]; then
+    [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is not a Python 3.10 or newer"
+    echo python3 python3-venv python3-dev
+    return
+  fi
+  python_has_venv "$python" || echo "$(debian_name "$python")-venv"
+  python_has_headers "$python" || echo "$(debian_name "$python")-dev"
+}
+
+debian_name() { # python3.11 of /usr/bin/python3
+  "$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+    sudo "$@"
+  else
+    return 1
+  fi
+}
+
+ensure_system() {
+  local packages
+  packages=$(missing_packages | tr '\n' ' ')
+  [ -n "${packages// /}" ] || return 0
+  have apt-get || die "please install with your package manager (Debian's names): $packages"
+  say "installing with apt: $packages"
+  as_root apt-get -qq update || die "please install, as root: apt-get install $packages"
+  # shellcheck disable=SC2086  # a list of words
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages ||
+    die "apt could not install: $packages"
+  packages=$(missing_packages | tr '\n' ' ')
+  [ -z "${packages// /}" ] || die "still missing after apt: $packages"
+}
+
+ensure_venv() {
+  local venv=$1 python
+  python=$(find_python)
+  if ! python_runs "$venv/bin/python"; then
+    say "creating $venv with $("$python" --version)"
+    "$python" -m venv --clear "$venv"
+  fi
+  local pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
+  say "installing build tools into $venv"
+  "${pip[@]}" install --upgrade pip
+  "$venv/bin/python" scripts/requirements.py build-system >"$venv/build-requirements.txt"
+  "${pip[@]}" install --upgrade cmake ninja -r "$venv/build-requirements.txt"
+}
+
+case "${1:-}" in
+  system) ensure_system ;;
+  venv)
+    ensure_system
+    ensure_venv "${2:-.venv}"
+    ;;
+  *) die "usage: scripts/bootstrap.sh system | venv [folder]" ;;
+esac
