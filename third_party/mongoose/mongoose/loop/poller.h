@@ -9,7 +9,7 @@ MG_BEGIN_DECLS
 enum { MG_POLL_READ = 1, MG_POLL_WRITE = 2, MG_POLL_HUP = 4, MG_POLL_EDGE = 8 };
 
 struct mg_ready {
-  void *who;       /* as given to watch() */
+  void *who;       /* as given to watch(); kqueue tells reading and writing in two entries */
   unsigned events; /* READ | WRITE | HUP; an error is reported as HUP together with READ */
 };
 
@@ -25,6 +25,9 @@ struct mg_poller {
   int close_forgets;     /* non-zero when close(fd) removes it by itself, so that no call is needed */
   void (*close)(void *self);
 };
+
+/* Those of other systems are declared all the same, and not defined. */
+extern const struct mg_poller mg_poller_epoll, mg_poller_kqueue, mg_poller_poll;
 
 /* The best of this system, or the one named by `name` ("epoll", "poll", "kqueue"); NULL when that is not built in. */
 const struct mg_poller *mg_poller_find(const char *name);

@@ -1,7 +1,11 @@
 /* sock.h - the operating system's sockets, opened with precise errors. No loop, no connection in here.
  *
  *   tcp://0.0.0.0:80   udp://:53   unix:///run/x.sock   fd://3 (adopted: systemd's LISTEN_FDS, a parent's socket)
- *   http://, https://, ws://, wss://, mqtt://, mqtts:// and tls:// are tcp; http+unix:///path, ws+unix:///path are unix.
+ *   http://, https://, ws://, wss://, mqtt://, mqtts://, ssl:// and tls:// are tcp; http+unix:///path, ws+unix:///path are unix.
+ *
+ * Without a scheme it is tcp. Without a port it is that of the scheme: 80, 443, 1883, 8883; the others have none and need it.
+ * Names of users are skipped, what follows the authority (/path?query) is not looked at. A Unix path is all that follows
+ * "unix://", so it starts with the third slash; "unix://@name" is a name in Linux's abstract namespace.
  */
 #pragma once
 #include "mongoose/base/status.h"
@@ -31,7 +35,9 @@ struct mg_sock_opts {
 /* Open, bind and listen; non-blocking, close-on-exec, TCP_NODELAY (inherited by accepted sockets on Linux). A Unix path whose
  * socket file is left over from a dead server is reused, one that is served is MG_EADDRINUSE. On failure an mg_status and its
  * reason in `err`, with the address: "127.0.0.1:80: address already in use", "port 99999 is outside 0-65535",
- * "scheme \"gopher\" is unknown". */
+ * "scheme \"gopher\" is unknown". errno has the system's number when it is MG_EIO or MG_EADDRINUSE.
+ * fd://N makes a bound stream socket listen; the descriptor stays the caller's when that fails. mg_sock_close leaves the file of
+ * a Unix socket in place, since another process may serve the same socket: who owns the path unlinks it. */
 int mg_sock_listen(struct mg_sock *s, const char *url, const struct mg_sock_opts *opts, char err[MG_SOCK_ERR]);
 
 /* Start a non-blocking connect to a numeric address, localhost or a Unix path. MG_ERESOLVE for other host names. */

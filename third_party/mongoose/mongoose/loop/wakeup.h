@@ -24,12 +24,14 @@ void mg_wakeq_free(struct mg_wakeq *q);          /* drops what is left; no threa
 int mg_wakeq_fd(const struct mg_wakeq *q);       /* readable when somebody posted while it was armed; watch it edge-triggered */
 void mg_wakeq_clear(struct mg_wakeq *q);         /* empty the descriptor: needed only under pollers without MG_POLL_EDGE */
 
-/* Any thread. False, and w still the caller's, when that would exceed max_bytes. */
+/* Any thread. False, and w still the caller's, when that would exceed max_bytes; so a message larger than the limit is never
+ * taken, not even by an empty queue. Once it returned true `w` may be gone. */
 bool mg_wakeq_post(struct mg_wakeq *q, struct mg_wake *w);
 /* Any thread: make the descriptor readable, without a message (signal handlers too: async-signal-safe). */
 void mg_wakeq_poke(struct mg_wakeq *q);
 
-/* Loop thread. Run everything that was in the queue when the call began; the number run. */
+/* Loop thread. Run everything that was in the queue when the call began; the number run. Messages behind one whose poster was
+ * stopped half-way stay for the next call: ask mg_wakeq_arm, not this number, whether the queue is empty. */
 size_t mg_wakeq_drain(struct mg_wakeq *q, void *ctx);
 /* Loop thread, before blocking: from now on a post rings. False when something is in the queue already: do not block. */
 bool mg_wakeq_arm(struct mg_wakeq *q);
