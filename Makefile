@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Sanitizers want the memory map they were built for; some kernels randomize too much of it.
 UNRANDOMIZED := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
-PACKAGE_FILES := pyproject.toml CMakeLists.txt README.md $(wildcard cmake/*) \
+PACKAGE_FILES := pyproject.toml CMakeLists.txt $(wildcard README.md cmake/*) \
   $(shell find cpp third_party python -type f -not -name '*.pyc' 2>/dev/null)
 
 ## help: this list

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* There under the sanitizers only. */
 __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
 
-enum { MAX_INPUT = 1 << 16, MAX_SEEDS = 4096 };
+enum { BIGGEST = 1 << 16, MAX_SEEDS = 4096 };
 
 struct seed {
   uint8_t *data;
@@ -101,7 +101,7 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
 }
 
 static void load(const char *path) {
-  static uint8_t buf[MAX_INPUT];
+  static uint8_t buf[BIGGEST];
   struct stat st;
   FILE *fp;
   if (stat(path, &st) != 0) die("cannot read", path);
@@ -124,10 +124,10 @@ static void load(const char *path) {
   }
 }
 
-/* Change `buf` in one place; returns its new size, at most MAX_INPUT. */
+/* Change `buf` in one place; returns its new size, at most BIGGEST. */
 static size_t mutate_once(uint8_t *buf, size_t size) {
   static const uint8_t telling[] = "\r\n \t:;,=\"%/\\?#&{}[]-+0129aAfFxX\0\x01\x7f\x80\xc0\xc1\xed\xf4\xff";
-  size_t at = below(size + 1), len = below(size - at + 1), room = MAX_INPUT - size;
+  size_t at = below(size + 1), len = below(size - at + 1), room = BIGGEST - size;
   switch (below(8)) {
     case 0: /* flip a bit */
       if (at < size) buf[at] ^= (uint8_t) (1u << below(8));
@@ -155,7 +155,7 @@ static size_t mutate_once(uint8_t *buf, size_t size) {
     case 6: { /* end like another seed */
       const struct seed *other = &seeds[below(num_seeds)];
       size_t from = below(other->size + 1), n = other->size - from;
-      if (n > MAX_INPUT - at) n = MAX_INPUT - at;
+      if (n > BIGGEST - at) n = BIGGEST - at;
       memcpy(buf + at, other->data + from, n);
       return at + n;
     }
@@ -166,7 +166,7 @@ static size_t mutate_once(uint8_t *buf, size_t size) {
 }
 
 int main(int argc, char **argv) {
-  static uint8_t buf[MAX_INPUT];
+  static uint8_t buf[BIGGEST];
   unsigned long mutations = 0, seed = 1;
   int opt;
   program = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
