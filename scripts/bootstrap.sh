@@ -53,26 +53,22 @@ debian_name() { # python3.11 of /usr/bin/python3
   "$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'
 }
 
-as_root() {
-  if [ "$(id -u)" = 0 ]; then
-    "$@"
-  elif have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
-    sudo "$@"
-  else
-    return 1
-  fi
+# How to become root: nothing, or sudo. Fails where neither is allowed.
+root_prefix() {
+  [ "$(id -u)" != 0 ] || return 0
+  have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; } && echo sudo
 }
 
 ensure_system() {
-  local packages
+  local packages root
   packages=$(missing_packages | tr '\n' ' ')
   [ -n "${packages// /}" ] || return 0
   have apt-get || die "please install with your package manager (Debian's names): $packages"
+  root=$(root_prefix) || die "please install, as root: apt-get install $packages"
   say "installing with apt: $packages"
-  as_root apt-get -qq update || die "please install, as root: apt-get install $packages"
-  # shellcheck disable=SC2086  # a list of words
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages ||
-    die "apt could not install: $packages"
+  # shellcheck disable=SC2086  # lists of words
+  $root apt-get -qq update && $root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install -y --no-install-recommends $packages >/dev/null || die "apt could not install: $packages"
   packages=$(missing_packages | tr '\n' ' ')
   [ -z "${packages// /}" ] || die "still missing after apt: $packages"
 }
