@@ -62,19 +62,19 @@ int mg_iobuf_resize(struct mg_iobuf *io, size_t size) {
 
 int mg_iobuf_reserve(struct mg_iobuf *io, size_t extra) {
   size_t want;
-  if (io->size - io->len >= extra && (io->chunk == NULL || io->buf != NULL)) return 1;
+  /* Room in a chunk that somebody holds is none: their bytes may lie behind len, after the buffer was emptied. */
+  int shared = io->chunk != NULL && mg_chunk_shared(io->chunk);
+  if (extra == 0 || (io->size - io->len >= extra && !shared)) return 1;
   if (extra > (size_t) -1 / 2 - io->len) return 0;
   want = io->len + extra;
-  if (want < io->size + io->size / 2) want = io->size + io->size / 2;
-  return mg_iobuf_resize(io, want);
+  if (!shared && want < io->size + io->size / 2) want = io->size + io->size / 2;
+  return shared ? move_out(io, round_up(want, io->align)) : mg_iobuf_resize(io, want);
 }
 
 size_t mg_iobuf_add(struct mg_iobuf *io, size_t ofs, const void *buf, size_t len) {
   if (ofs > io->len) ofs = io->len;
   if (len == 0) return 0;
-  /* Bytes in a chunk may be under somebody's view: never write there. */
-  if (io->chunk != NULL && (len > (size_t) -1 / 2 - io->len || !move_out(io, round_up(io->len + len, io->align)))) return 0;
-  if (!mg_iobuf_reserve(io, len)) return 0;
+  if (!mg_iobuf_reserve(io, len)) return 0; /* leaves a chunk that others hold: below we write */
   if (ofs < io->len) memmove(io->buf + ofs + len, io->buf + ofs, io->len - ofs);
   if (buf != NULL) {
     memcpy(io->buf + ofs, buf, len);
