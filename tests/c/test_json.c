@@ -1,10 +1,7 @@
-/* test_json.c - JSON lookups, each with every skipper this processor runs, in documents that end at an unreadable page. */
-#include <float.h>
+/* test_json.c - the walk along a path, and the skippers under it: each lookup with every skipper this processor runs,
+ * in documents that end at an unreadable page. Typed values are in test_json_value.c. */
 #include <limits.h>
-#include <locale.h>
-#include <math.h>
 #include "check.h"
-#include "mongoose/base/alloc.h"
 #include "mongoose/codec/json_skip.h"
 
 #define S(literal) ((struct mg_str){(char *) (literal), sizeof(literal) - 1})
@@ -48,7 +45,8 @@ static void fails(const char *json, const char *path, int want) {
 /* ---- paths ---- */
 
 static const char *const sample =
-    "{\"a\": 3, \"b\" : [1 , \"two\",{\"c\":true}, [] ],\n \"\":0, \"d\":{\"e\":{\"f\":-1.5e3}}, \"long name of a member\":null,"
+    "{\"a\": 3, \"b\" : [1 , \"two\",{\"c\":true}, [] ],\n \"\":0, \"d\":{\"e\":{\"f\":-1.5e3}}, \"long name of a "
+    "member\":null,"
     "\"esc\":\"q\\\"}\\\\\", \"last\":{}}";
 
 TEST(paths_lead_to_values) {
@@ -81,7 +79,8 @@ TEST(what_is_not_there_is_not_found) {
 }
 
 TEST(what_is_no_path_is_invalid) {
-  static const char *const bad[] = {"", "a", ".a", "$a", "$.", "$..a", "$.a.", "$[", "$[]", "$[x]", "$[-1]", "$[1", "$[1]a", "$.a[", "$$"};
+  static const char *const bad[] = {"",    "a",    ".a",    "$a",  "$.",    "$..a", "$.a.", "$[",
+                                    "$[]", "$[x]", "$[-1]", "$[1", "$[1]a", "$.a[", "$$"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) fails("{\"a\":[1]}", bad[i], MG_JSON_INVALID);
   CHECK_INT(mg_json_get(S("{}"), NULL, NULL), MG_JSON_INVALID);
 }
@@ -92,6 +91,7 @@ TEST(first_of_equal_names_wins) {
 
 TEST(names_are_compared_unescaped) {
   finds("{\"\\u00e9\":1}", "$.\xc3\xa9", "1");
+  finds("{\"\\u0061\":1}", "$.a", "1");
   finds("{\"a\\nb\":1}", "$.a\nb", "1");
   finds("{\"\\ud83d\\ude00\":1}", "$.\xf0\x9f\x98\x80", "1");
   finds("{\"ab\":0,\"a\\\\b\":1}", "$.a\\b", "1");
@@ -102,8 +102,9 @@ TEST(names_are_compared_unescaped) {
 }
 
 TEST(wrong_documents_are_invalid) {
-  static const char *const bad[] = {"", " ", "{", "[", "\"", "\"\\", "\"\\\"", "-", "01", "1.", ".5", "1e", "1e+", "+1", "1.e5", "tru", "truex", "nul", "nan", "1x",
-                                    "{]", "[}", "[1}", "\x01", "'a'", "}", "]", ",", ":"};
+  static const char *const bad[] = {"",   " ",  "{",   "[",    "\"",   "\"\\", "\"\\\"", "-",   "01",  "1.",
+                                    ".5", "1e", "1e+", "+1",   "1.e5", "tru",  "truex",  "nul", "nan", "1x",
+                                    "{]", "[}", "[1}", "\x01", "'a'",  "}",    "]",      ",",   ":"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) fails(bad[i], "$", MG_JSON_INVALID);
   fails("{a:1}", "$.a", MG_JSON_INVALID);
   fails("{\"a\" 1}", "$.a", MG_JSON_INVALID);
@@ -133,7 +134,11 @@ TEST(depth_is_limited_not_recursed) {
   static const struct {
     size_t n;
     int want;
-  } cases[] = {{1, 0}, {MG_JSON_MAX_DEPTH - 1, 0}, {MG_JSON_MAX_DEPTH, 0}, {MG_JSON_MAX_DEPTH + 1, MG_JSON_TOO_DEEP}, {100000, MG_JSON_TOO_DEEP}};
+  } cases[] = {{1, 0},
+               {MG_JSON_MAX_DEPTH - 1, 0},
+               {MG_JSON_MAX_DEPTH, 0},
+               {MG_JSON_MAX_DEPTH + 1, MG_JSON_TOO_DEEP},
+               {100000, MG_JSON_TOO_DEEP}};
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
     char *s = brackets(cases[i].n, '[', ']');
     fails(s, "$", cases[i].want);
@@ -159,7 +164,9 @@ TEST(bytes_behind_the_value_are_not_looked_at) {
 /* ---- every cut ---- */
 
 TEST(every_truncation_is_invalid_or_answers_as_the_whole) {
-  static const char *const paths[] = {"$", "$.a", "$.b", "$.b[1]", "$.b[2].c", "$.d.e.f", "$.long name of a member", "$.esc", "$.last", "$.none", "$.b[9]"};
+  static const char *const paths[] = {
+      "$",     "$.a",    "$.b",    "$.b[1]", "$.b[2].c", "$.d.e.f", "$.long name of a member",
+      "$.esc", "$.last", "$.none", "$.b[9]"};
   struct mg_str whole = text(sample);
   for (size_t p = 0; p < sizeof(paths) / sizeof(paths[0]); p++) {
     struct mg_str want = {NULL, 0}, got = {NULL, 0};
@@ -201,7 +208,21 @@ static void put_space(struct doc *d) {
   put(d, spaces[random_below(7)]);
 }
 static void put_string_body(struct doc *d, unsigned max) {
-  static const char *const parts[] = {"\\\"", "\\\\", "\\\\\\\"", "{", "}", "[", "]", ",", ":", "a", "bc", "\xc3\xa9", "\\u0041", "\\\\\\\\\\\\\\\\", "text of some length "};
+  static const char *const parts[] = {"\\\"",
+                                      "\\\\",
+                                      "\\\\\\\"",
+                                      "{",
+                                      "}",
+                                      "[",
+                                      "]",
+                                      ",",
+                                      ":",
+                                      "a",
+                                      "bc",
+                                      "\xc3\xa9",
+                                      "\\u0041",
+                                      "\\\\\\\\\\\\\\\\",
+                                      "text of some length "};
   for (unsigned n = random_below(max); n > 0; n--) put(d, parts[random_below(15)]);
 }
 /* Write a value that lives at `path`, and note where it is. */
@@ -288,13 +309,21 @@ static ptrdiff_t slow_string(const char *s, size_t at, size_t len) {
 }
 
 TEST(skippers_agree_on_noise) {
-  static const char *const mixes[] = {"[]", "[]{}\"\\ ", "[[[]]{}}a", "\"\\\\\\\\a", "\"\\[]aaaaaaaaaaaaaaaaaaa", "[[[[[[[[[]aaaa", "[]aaaaaaaaaaaaaaaaaaaa\"",
-                                      "\\\\\\\\\\\\\\\\\\\\\\\\\\\"", "[]]a{"};
+  static const char *const mixes[] = {"[]",
+                                      "[]{}\"\\ ",
+                                      "[[[]]{}}a",
+                                      "\"\\\\\\\\a",
+                                      "\"\\[]aaaaaaaaaaaaaaaaaaa",
+                                      "[[[[[[[[[]aaaa",
+                                      "[]aaaaaaaaaaaaaaaaaaaa\"",
+                                      "\\\\\\\\\\\\\\\\\\\\\\\\\\\"",
+                                      "[]]a{"};
   size_t found = 0, lost = 0, deep = 0;
   for (int round = 0; round < 20000; round++) {
     char s[400];
     const char *mix = mixes[random_below(9)];
-    size_t len = random_below(round % 4 ? 300 : 70), at = random_below(80), levels = 1 + random_below(round % 2 ? 64 : 6);
+    size_t len = random_below(round % 4 ? 300 : 70), at = random_below(80),
+           levels = 1 + random_below(round % 2 ? 64 : 6);
     for (size_t i = 0; i < len; i++) s[i] = mix[random_below((unsigned) strlen(mix))];
     if (at > len) at = len;
     char *p = mg_test_guarded(s, len);
@@ -309,6 +338,22 @@ TEST(skippers_agree_on_noise) {
   CHECK(found > 1000 && lost > 1000 && deep > 1000); /* the noise has all answers in it */
 }
 
+TEST(nothing_in_front_of_the_document_is_read) {
+  long page = sysconf(_SC_PAGESIZE);
+  char *p = (char *) mmap(NULL, (size_t) page * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED || mprotect(p, (size_t) page, PROT_NONE) != 0) abort();
+  memset(p + page, 'x', (size_t) page);
+  for (size_t len = 1; len < 200; len++) {
+    for (size_t at = 0; at < len; at++) {
+      for (size_t i = 0; mg_json_skipper_at(i) != NULL; i++) {
+        CHECK_INT(mg_json_skipper_at(i)->nested(p + page, at, len, 9), MG_JSON_INVALID);
+        CHECK_INT(mg_json_skipper_at(i)->string(p + page, at, len), MG_JSON_INVALID);
+      }
+    }
+  }
+  munmap(p, (size_t) page * 2);
+}
+
 TEST(closers_are_found_at_every_place_of_a_block) {
   for (size_t before = 0; before < 140; before++) {
     for (size_t behind = 0; behind < 70; behind += 23) {
@@ -319,7 +364,8 @@ TEST(closers_are_found_at_every_place_of_a_block) {
       s[n++] = '}';
       memset(s + n, ']', behind);
       char *p = mg_test_guarded(s, n + behind);
-      for (size_t i = 0; mg_json_skipper_at(i) != NULL; i++) CHECK_INT(mg_json_skipper_at(i)->nested(p, 0, n + behind, 2), n);
+      for (size_t i = 0; mg_json_skipper_at(i) != NULL; i++)
+        CHECK_INT(mg_json_skipper_at(i)->nested(p, 0, n + behind, 2), n);
       mg_test_unguard(p, n + behind);
     }
   }
@@ -363,177 +409,14 @@ TEST(next_walks_arrays_without_names) {
 }
 
 TEST(next_stops_at_what_is_wrong) {
-  static const char *const bad[] = {"", " ", "1", "\"a\"", "{}", "[]", "[", "{", "{\"a\"", "{\"a\":", "{\"a\":x}", "{1:2}", "[,]", "[1"};
+  static const char *const bad[] = {"",  " ",      "1",       "\"a\"",     "{}",    "[]",  "[",
+                                    "{", "{\"a\"", "{\"a\":", "{\"a\":x}", "{1:2}", "[,]", "[1"};
   struct mg_str key, val;
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]) - 1; i++) CHECK_INT(mg_json_next(text(bad[i]), 0, &key, &val), 0);
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) CHECK_INT(mg_json_next(text(bad[i]), 99, &key, &val), 0);
   size_t ofs = mg_json_next(S("[1,]"), 0, &key, &val);
   CHECK(ofs > 0 && mg_json_next(S("[1,]"), ofs, &key, &val) == 0);
   CHECK_INT(mg_json_next((struct mg_str){NULL, 0}, 0, &key, &val), 0);
-}
-
-/* ---- numbers ---- */
-
-static double num(const char *json) {
-  double v = -12345;
-  CHECK(mg_json_get_num(text(json), "$", &v));
-  return v;
-}
-
-TEST(numbers_round_correctly) {
-  static const char *const cases[] = {"0", "-0", "1", "-1", "3.14", "123456789012345", "1e22", "1e23", "1e-22", "1e-23", "0.1", "0.000001", "9007199254740993",
-                                      "9007199254740993.0000000000000000000000000000001", "1.7976931348623157e308", "1.7976931348623159e308", "1e309", "-1e999999999999999999999",
-                                      "4.9e-324", "2.4703282292062327208e-324", "2.4703282292062328e-324", "1e-999999999999999999999", "2.2250738585072011e-308",
-                                      "0.00000000000000000000000000000000000000000000000000001e60", "100000000000000000000000000000000000000e-38", "8.5e15", "0e999"};
-  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-    double got = num(cases[i]), want = strtod(cases[i], NULL);
-    if (memcmp(&got, &want, sizeof(got)) != 0) fprintf(stderr, "%s: %.17g, not %.17g\n", cases[i], got, want);
-    CHECK(memcmp(&got, &want, sizeof(got)) == 0);
-  }
-}
-
-TEST(random_numbers_round_as_strtod_does) {
-  for (int round = 0; round < 20000; round++) {
-    char s[64];
-    int n = snprintf(s, sizeof(s), "%s%u", random_below(2) ? "-" : "", 1 + random_below(9));
-    for (unsigned i = random_below(21); i > 0; i--) s[n++] = (char) ('0' + random_below(10));
-    if (random_below(2)) {
-      s[n++] = '.';
-      for (unsigned i = 1 + random_below(20); i > 0; i--) s[n++] = (char) ('0' + random_below(10));
-    }
-    s[n] = '\0';
-    if (random_below(2)) snprintf(s + n, sizeof(s) - (size_t) n, "e%d", (int) random_below(round % 2 ? 60 : 700) - (round % 2 ? 30 : 350));
-    CHECK(num(s) == strtod(s, NULL));
-  }
-}
-
-TEST(a_digit_far_behind_tips_a_tie) {
-  static char s[4000];
-  memset(s, '0', sizeof(s));
-  memcpy(s, "9007199254740993.", 17); /* half way between two doubles, the even one is below */
-  s[sizeof(s) - 1] = '\0';
-  CHECK(num(s) == 9007199254740992.0);
-  s[sizeof(s) - 2] = '1';
-  CHECK(num(s) == 9007199254740994.0);
-  memset(s, '0', sizeof(s)); /* thousands of zeros behind the point, brought back by the exponent */
-  s[1] = '.';
-  memcpy(s + sizeof(s) - 7, "1e3992", 7); /* the 1 is decimal 3992 */
-  CHECK(num(s) == 1.0);
-}
-
-TEST(numbers_do_not_depend_on_the_locale) {
-  static const char *const names[] = {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "fr_FR"};
-  for (size_t i = 0; i < 4 && setlocale(LC_NUMERIC, names[i]) == NULL; i++) continue; /* without any: still a test of digits */
-  CHECK(num("3.14159265358979323846") == 3.14159265358979323846);
-  CHECK(num("0.5") == 0.5);
-  setlocale(LC_NUMERIC, "C");
-}
-
-TEST(what_is_no_number_gives_none) {
-  double v = 7;
-  bool b = true;
-  CHECK(!mg_json_get_num(S("{\"a\":\"1\"}"), "$.a", &v) && v == 7);
-  CHECK(!mg_json_get_num(S("{\"a\":true}"), "$.a", &v) && v == 7);
-  CHECK(!mg_json_get_num(S("{\"a\":1}"), "$.b", &v) && v == 7);
-  CHECK(mg_json_get_num(S("5"), "$", NULL));
-  CHECK(!mg_json_get_bool(S("[null,1,\"true\"]"), "$[0]", &b) && b);
-  CHECK(!mg_json_get_bool(S("[null,1,\"true\"]"), "$[1]", &b) && b);
-  CHECK(!mg_json_get_bool(S("[null,1,\"true\"]"), "$[2]", &b) && b);
-}
-
-TEST(booleans_are_read) {
-  bool b = false;
-  CHECK(mg_json_get_bool(S("[true,false]"), "$[0]", &b) && b);
-  CHECK(mg_json_get_bool(S("[true,false]"), "$[1]", &b) && !b);
-}
-
-TEST(longs_are_cut_not_rounded_and_never_wrap) {
-  static const struct {
-    const char *json;
-    long want;
-  } cases[] = {{"0", 0}, {"-0", 0}, {"42", 42}, {"-42", -42}, {"3.14", 3}, {"3.99", 3}, {"-3.99", -3}, {"0.99", 0}, {"1e3", 1000}, {"1.5e1", 15}, {"1234e-2", 12}, {"1e-5", 0},
-               {"1e-99999999999999999999", 0}, {"1e20", -7}, {"1e99999999999999999999", -7}, {"0e99", 0}, {"\"5\"", -7}, {"null", -7},
-#if LONG_MAX > 0x7fffffff
-               {"9007199254740993", 9007199254740993}, {"9223372036854775807", LONG_MAX}, {"9223372036854775807.9", LONG_MAX}, {"9223372036854775808", -7},
-               {"-9223372036854775808", LONG_MIN}, {"-9223372036854775808.5", LONG_MIN}, {"-9223372036854775809", -7}, {"18446744073709551617", -7},
-#endif
-               {"99999999999999999999999", -7}};
-  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) CHECK_INT(mg_json_get_long(text(cases[i].json), "$", -7), cases[i].want);
-  CHECK_INT(mg_json_get_long(S("{\"a\":1}"), "$.b", 9), 9);
-}
-
-/* ---- strings ---- */
-
-TEST(strings_are_unescaped) {
-  static const struct {
-    const char *json, *want;
-    size_t len;
-  } cases[] = {{"\"\"", "", 0}, {"\"plain\"", "plain", 5}, {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t", 8}, {"\"\\u0041\\u00e9\\u20AC\"", "A\xc3\xa9\xe2\x82\xac", 6},
-               {"\"\\ud83d\\ude00!\"", "\xf0\x9f\x98\x80!", 5}, {"\"a\\u0000b\"", "a\0b", 3}, {"\"\\ud83d\"", "\xef\xbf\xbd", 3}, {"\"\\ude00x\"", "\xef\xbf\xbdx", 4},
-               {"\"\\ud83dx\"", "\xef\xbf\xbdx", 4}, {"\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80", 7}, {"\"\\ud83d\\n\"", "\xef\xbf\xbd\n", 4},
-               {"\"\\udbff\\udfff\"", "\xf4\x8f\xbf\xbf", 4}, {"\"\\u07ff\\u0800\\uffff\"", "\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf", 8}};
-  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-    size_t len = 99;
-    char *s = mg_json_get_str_n(text(cases[i].json), "$", &len);
-    CHECK(s != NULL);
-    if (s == NULL) continue;
-    CHECK_MEM(s, len, cases[i].want, cases[i].len);
-    CHECK_INT(s[len], 0);
-    mg_free(s);
-  }
-}
-
-TEST(wrong_escapes_give_no_string) {
-  static const char *const bad[] = {"\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u\"", "\"\\ud83d\\uzzzz\"", "\"\\0\"", "1", "[]", "null", "\"open"};
-  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-    size_t len = 9;
-    CHECK(mg_json_get_str_n(text(bad[i]), "$", &len) == NULL && len == 0);
-    CHECK(mg_json_get_str(text(bad[i]), "$") == NULL);
-  }
-}
-
-TEST(unescape_never_writes_beyond_its_buffer) {
-  struct mg_str in = S("ab\\n\\u20ac\\ud83d\\ude00z"); /* 11 bytes and a NUL */
-  for (size_t room = 0; room < 16; room++) {
-    char *buf = mg_test_guarded("                ", room);
-    CHECK_INT(mg_json_unescape_n(in, buf, room), room >= 12 ? 11 : -1);
-    CHECK(mg_json_unescape(in, buf, room) == (room >= 12));
-    mg_test_unguard(buf, room);
-  }
-  CHECK(!mg_json_unescape(in, NULL, 100));
-  char same[] = "\\u0041\\n\\ud800.";
-  CHECK_INT(mg_json_unescape_n((struct mg_str){same, sizeof(same) - 1}, same, sizeof(same)), 6);
-  CHECK_MEM(same, 6, "A\n\xef\xbf\xbd.", 6);
-}
-
-TEST(unescape_takes_every_cut_without_reading_on) {
-  const char *s = "a\\n\\u00e9\\ud83d\\ude00";
-  for (size_t n = 0; n <= strlen(s); n++) {
-    char *p = mg_test_guarded(s, n), out[32];
-    int whole = n <= 1 || n == 3 || n == 9 || n == 15 || n == 21;
-    CHECK(mg_json_unescape((struct mg_str){p, n}, out, sizeof(out)) == whole);
-    CHECK(!mg_json_text_is((struct mg_str){p, n}, S("a\n\xc3\xa9?")));
-    mg_test_unguard(p, n);
-  }
-}
-
-TEST(hex_and_base64_are_decoded) {
-  struct mg_str json = S("{\"h\":\"00fFa1\",\"odd\":\"abc\",\"g\":\"0g\",\"e\":\"\",\"b\":\"AP8+/w==\",\"b2\":\"aGVsbG8h\",\"b1\":\"aGVsbG8=\",\"np\":\"aGVsbG8\","
-                         "\"bad\":\"a*==\",\"mid\":\"ab=c\",\"pads\":\"a===\",\"u\":\"\\u0061GVs\"}");
-  static const struct {
-    const char *path;
-    int hex, len;
-    const char *want;
-  } cases[] = {{"$.h", 1, 3, "\x00\xff\xa1"}, {"$.odd", 1, -1, ""}, {"$.g", 1, -1, ""}, {"$.e", 1, 0, ""}, {"$.e", 0, 0, ""}, {"$.b", 0, 4, "\x00\xff\x3e\xff"}, {"$.b2", 0, 6, "hello!"},
-               {"$.b1", 0, 5, "hello"}, {"$.np", 0, -1, ""}, {"$.bad", 0, -1, ""}, {"$.mid", 0, -1, ""}, {"$.pads", 0, -1, ""}, {"$.u", 0, 3, "hel"}, {"$.none", 0, -1, ""}};
-  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-    int len = 77;
-    char *s = cases[i].hex ? mg_json_get_hex(json, cases[i].path, &len) : mg_json_get_b64(json, cases[i].path, &len);
-    CHECK((s == NULL) == (cases[i].len < 0));
-    CHECK_INT(len, cases[i].len < 0 ? 0 : cases[i].len);
-    if (s != NULL) CHECK_MEM(s, (size_t) len, cases[i].want, (size_t) cases[i].len);
-    mg_free(s);
-  }
 }
 
 /* ---- the Mongoose forms ---- */

@@ -1,7 +1,8 @@
 /* fuzz_json.c - the first byte is the length of a path, then come path and document.
  *
- * Invariant: whatever the bytes, every skipper gives the same answer; a value found lies inside the document and is found again,
- * with the same length, as the whole of itself; walking with mg_json_next goes forward and ends; typed getters return.
+ * Invariant: whatever the bytes, every skipper gives the same answer; a value found lies inside the document and is
+ * found again, with the same length, as the whole of itself; walking with mg_json_next goes forward and ends; typed
+ * getters return.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size < 1 || data[0] > size - 1) return 0;
-  struct mg_str path = {(char *) data + 1, data[0]}, json = {(char *) data + 1 + data[0], size - 1 - data[0]}, root = {(char *) "$", 1};
+  struct mg_str path = {(char *) data + 1, data[0]}, json = {(char *) data + 1 + data[0], size - 1 - data[0]},
+                root = {(char *) "$", 1};
   struct mg_str key, val;
   ptrdiff_t pos = 0, p;
   size_t len = 0, n, ofs = 0, next;
@@ -33,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ofs = next;
   }
   double d;
-  char *s = mg_json_get_str_n(json, "$", &n), *h = mg_json_get_hex(json, "$", NULL), *b = mg_json_get_b64(json, "$", NULL);
+  char *s = mg_json_get_str_n(json, "$", &n), *h = mg_json_get_hex(json, "$", NULL),
+       *b = mg_json_get_b64(json, "$", NULL);
   if (s != NULL && (n > json.len || s[n] != '\0')) abort();
   if (mg_json_get_num(json, "$", &d) && d != d) abort();
   (void) mg_json_get_long(json, "$", 0);

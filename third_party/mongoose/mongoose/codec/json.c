@@ -1,7 +1,7 @@
 /* json.c - the walk along a path. Level by level: look for the member or element, skip what comes before it.
  *
- * Skipping is json_skip's; typed values are json_value.c's; names with escapes are compared by json_text.c. Offsets are ptrdiff_t and
- * negative when they are an error, so that each step can hand the error of the step below it on.
+ * Skipping is json_skip's; typed values are json_value.c's; names with escapes are compared by json_text.c. Offsets are
+ * ptrdiff_t and negative when they are an error, so that each step can hand the error of the step below it on.
  */
 #include "mongoose/codec/json.h"
 
@@ -13,19 +13,24 @@
 #endif
 
 static size_t skip_space(struct mg_str json, size_t at) {
-  while (at < json.len && (json.buf[at] == ' ' || json.buf[at] == '\n' || json.buf[at] == '\r' || json.buf[at] == '\t')) at++;
+  for (; at < json.len; at++) {
+    char c = json.buf[at];
+    if (c != ' ' && c != '\n' && c != '\r' && c != '\t') break;
+  }
   return at;
 }
 
-/* `at` is behind an opening quote; offset behind the closing one. Most strings are names of a few bytes, for which one look at
- * 16 bytes costs less than the call. */
+/* `at` is behind an opening quote; offset behind the closing one. Most strings are names of a few bytes, for which one
+ * look at 16 bytes costs less than the call. */
 static ptrdiff_t string_end(struct mg_str json, size_t at) {
 #if defined(__SSE2__)
   if (json.len - at >= 16) {
     __m128i v = _mm_loadu_si128((const __m128i *) (const void *) (json.buf + at));
     unsigned quotes = (unsigned) _mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
     unsigned slashes = (unsigned) _mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-    if (quotes != 0 && (slashes & (quotes - 1) & ~quotes) == 0) return (ptrdiff_t) (at + (size_t) __builtin_ctz(quotes) + 1);
+    if (quotes != 0 && (slashes & (quotes - 1) & ~quotes) == 0) { /* and no backslash before the first of them */
+      return (ptrdiff_t) (at + (size_t) __builtin_ctz(quotes) + 1);
+    }
   }
 #endif
   return mg_json_skipper()->string(json.buf, at, json.len);
@@ -33,7 +38,8 @@ static ptrdiff_t string_end(struct mg_str json, size_t at) {
 
 /* Does `word` start at `at`? */
 static ptrdiff_t word_end(struct mg_str json, size_t at, const char *word, size_t len) {
-  return json.len - at >= len && memcmp(json.buf + at, word, len) == 0 ? (ptrdiff_t) (at + len) : (ptrdiff_t) MG_JSON_INVALID;
+  if (json.len - at < len || memcmp(json.buf + at, word, len) != 0) return MG_JSON_INVALID;
+  return (ptrdiff_t) (at + len);
 }
 
 static size_t digits_end(struct mg_str json, size_t at) {
@@ -62,22 +68,17 @@ static ptrdiff_t value_end(struct mg_str json, size_t at, size_t depth) {
   ptrdiff_t end;
   if (at >= json.len) return MG_JSON_INVALID;
   switch (json.buf[at]) {
-    case '"':
-      return string_end(json, at + 1);
+    case '"': return string_end(json, at + 1);
     case '{':
     case '[':
       if (depth >= MG_JSON_MAX_DEPTH) return MG_JSON_TOO_DEEP;
       end = mg_json_skipper()->nested(json.buf, at + 1, json.len, MG_JSON_MAX_DEPTH - depth);
-      if (end > 0 && json.buf[end - 1] != json.buf[at] + 2) return MG_JSON_INVALID; /* in ASCII each closer is its opener + 2 */
-      return end;
-    case 't':
-      return word_end(json, at, "true", 4);
-    case 'f':
-      return word_end(json, at, "false", 5);
-    case 'n':
-      return word_end(json, at, "null", 4);
-    default:
-      return number_end(json, at);
+      /* In ASCII each closer is its opener + 2. */
+      return end < 0 || json.buf[end - 1] == json.buf[at] + 2 ? end : (ptrdiff_t) MG_JSON_INVALID;
+    case 't': return word_end(json, at, "true", 4);
+    case 'f': return word_end(json, at, "false", 5);
+    case 'n': return word_end(json, at, "null", 4);
+    default: return number_end(json, at);
   }
 }
 
@@ -108,10 +109,12 @@ static ptrdiff_t read_name(struct mg_str json, size_t at, struct mg_str *name) {
 
 static bool name_is(struct mg_str name, struct mg_str key) {
   if (name.len == key.len) { /* then an escape in the name would make it too short */
-    return name.buf[0] == key.buf[0] && memcmp(name.buf, key.buf, key.len) == 0 && memchr(key.buf, '\\', key.len) == NULL;
+    return name.buf[0] == key.buf[0] && memcmp(name.buf, key.buf, key.len) == 0 &&
+           memchr(key.buf, '\\', key.len) == NULL;
   }
   /* An escape takes at most 6 bytes for one: longer names need not be searched for one. */
-  return name.len > key.len && name.len / 6 <= key.len && memchr(name.buf, '\\', name.len) != NULL && mg_json_text_is(name, key);
+  return name.len > key.len && name.len / 6 <= key.len && memchr(name.buf, '\\', name.len) != NULL &&
+         mg_json_text_is(name, key);
 }
 
 /* `at` is at the first byte of a value: offset of its member `key`. */
@@ -185,7 +188,7 @@ ptrdiff_t mg_json_find(struct mg_str json, struct mg_str path, size_t *toklen) {
   }
   if ((end = value_end(json, at, depth)) < 0) return end;
   if (json.buf[end - 1] != '"' && json.buf[end - 1] != '}' && json.buf[end - 1] != ']') {
-    /* A number or word shows its end only by what is behind it: at the end of an object that was cut off it may go on. */
+    /* A number or word shows its end only by what is behind it: where an object was cut off it may go on. */
     static const char delimiters[] = " \t\r\n,]}";
     if ((size_t) end < json.len ? memchr(delimiters, json.buf[end], sizeof(delimiters) - 1) == NULL : depth > 0) {
       return MG_JSON_INVALID;

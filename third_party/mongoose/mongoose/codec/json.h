@@ -17,9 +17,9 @@
 MG_BEGIN_DECLS
 
 enum {
-  MG_JSON_TOO_DEEP = -1,  /* more than MG_JSON_MAX_DEPTH brackets open at once */
-  MG_JSON_INVALID = -2,   /* not JSON, cut off, or the path is not a path */
-  MG_JSON_NOT_FOUND = -3  /* no such key or index */
+  MG_JSON_TOO_DEEP = -1, /* more than MG_JSON_MAX_DEPTH brackets open at once */
+  MG_JSON_INVALID = -2,  /* not JSON, cut off, or the path is not a path */
+  MG_JSON_NOT_FOUND = -3 /* no such key or index */
 };
 
 /* Offset of the value at `path`, and its length in *toklen (may be NULL; 0 on failure); strings include their quotes.
@@ -33,29 +33,33 @@ int mg_json_get_n(struct mg_str json, struct mg_str path, int *toklen);
 /* The value as a piece of `json`, {NULL, 0} when there is none. */
 struct mg_str mg_json_get_tok(struct mg_str json, const char *path);
 
-/* Walk over an object or array: start with ofs 0, pass back what was returned, stop at 0 (end, or malformed). `key` keeps its quotes
- * and is {NULL, 0} in arrays; either pointer may be NULL. */
+/* Walk over an object or array: start with ofs 0, pass back what was returned, stop at 0 (end, or malformed). `key`
+ * keeps its quotes and is {NULL, 0} in arrays; either pointer may be NULL. */
 size_t mg_json_next(struct mg_str obj, size_t ofs, struct mg_str *key, struct mg_str *val);
 
-/* A number, correctly rounded whatever the locale; beyond the range of double it is ±infinity. false: no number there. */
+/* A number, correctly rounded whatever the locale; beyond the range of double ±infinity. false: no number there. */
 bool mg_json_get_num(struct mg_str json, const char *path, double *v);
 bool mg_json_get_bool(struct mg_str json, const char *path, bool *v);
 
-/* A number cut to its integer part (3.99 -> 3), exact in all 64 bits. `dflt` when there is no number or it does not fit a long. */
+/* A number cut to its integer part (3.99 -> 3), exact in all 64 bits. `dflt` when there is no number or it does not fit
+ * a long. */
 long mg_json_get_long(struct mg_str json, const char *path, long dflt);
 
-/* A string, unescaped, with a NUL behind it; the caller calls mg_free. NULL: no string there, or a wrong escape in it, or no memory.
- * The text may hold NULs ("\u0000"), *len (may be NULL) is its true length. Surrogate pairs become one character, lone surrogates
- * U+FFFD. Bytes that are not escaped are copied as they are: control characters and wrong UTF-8 pass. */
+/* A string, unescaped, with a NUL behind it; the caller calls mg_free. NULL: no string there, or a wrong escape in it,
+ * or no memory. The text may hold NULs ("\u0000"), *len (may be NULL) is its true length. Surrogate pairs become one
+ * character, lone surrogates U+FFFD. Bytes that are not escaped are copied as they are: control characters and wrong
+ * UTF-8 pass. */
 char *mg_json_get_str(struct mg_str json, const char *path);
 char *mg_json_get_str_n(struct mg_str json, const char *path, size_t *len);
 
-/* A string of hex digits (an even number), or of base64 (RFC 4648 4, padding required), decoded. Otherwise as mg_json_get_str_n. */
+/* A string of hex digits (an even number), or of base64 (RFC 4648 4, padding required), decoded. Otherwise as
+ * mg_json_get_str_n. */
 char *mg_json_get_hex(struct mg_str json, const char *path, int *len);
 char *mg_json_get_b64(struct mg_str json, const char *path, int *len);
 
-/* Unescape `str`, the text between the quotes, and end it with a NUL. false (or -1): a wrong escape, or `len` is too small.
- * str.len + 1 bytes are always enough, and buf may be str.buf. The second form returns the length without the NUL. */
+/* Unescape `str`, the text between the quotes, and end it with a NUL. false (or -1): a wrong escape, or `len` is too
+ * small. str.len + 1 bytes are always enough, and buf may be str.buf. The second form returns the length without the
+ * NUL. */
 bool mg_json_unescape(struct mg_str str, char *buf, size_t len);
 ptrdiff_t mg_json_unescape_n(struct mg_str str, char *buf, size_t len);
 

@@ -1,4 +1,5 @@
-/* json_skip_avx2.c - JSON skipping with AVX2 and carry-less multiplication. Chosen at run time: nothing else is built this way. */
+/* json_skip_avx2.c - JSON skipping with AVX2 and carry-less multiplication. Chosen at run time: nothing else is built
+ * this way. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <stdint.h>

@@ -1,19 +1,21 @@
 /* json_skip_loop.h - the walk over 64-byte blocks, shared by the vector skippers.
  *
- * Included once by each json_skip_<isa>.c, which first defines SKIP_FN (how to declare a function for its instruction set) and
- *   struct skip_block { uint64_t quote, backslash, open, close; }   one bit per byte, lowest bit first, from
+ * A template, included by each json_skip_<isa>.c, which first defines SKIP_FN (how to declare a function for its
+ * instruction set) and
+ *   struct skip_block               masks quote, backslash, open, close: a bit for each of 64 bytes, lowest first
  *   skip_load(), skip_load_text()   64 bytes into masks; the second leaves the brackets out
  *   skip_prefix_xor()               bit i becomes the xor of bits 0..i
  *   skip_count()                    number of bits set
- * The end of the text is read as the last 64 bytes of the whole document with the masks shifted, or from a padded copy of
- * documents shorter than that, so nothing behind the document is touched.
+ * The end of the text is read as the last 64 bytes of the whole document with the masks shifted, or from a padded copy
+ * of documents shorter than that, so nothing behind the document is touched.
  */
 #include <string.h>
 #include "mongoose/codec/json_skip.h"
 
-/* Bytes that a backslash protects. `carry` is 1 when the first byte of the block is one, and is updated for the next block.
- * The byte behind a run of backslashes is protected when the run is odd. Adding the first bit of a run to the run carries to the
- * bit behind it; runs that start on even and on odd bits are added apart, so that the parity of that bit tells the length. */
+/* Bytes that a backslash protects. `carry` is 1 when the first byte of the block is one, and is updated for the next
+ * block. The byte behind a run of backslashes is protected when the run is odd. Adding the first bit of a run to the
+ * run carries to the bit behind it; runs that start on even and on odd bits are added apart, so that the parity of that
+ * bit tells the length. */
 SKIP_FN uint64_t skip_escaped(uint64_t backslash, uint64_t *carry) {
   const uint64_t even_bits = 0x5555555555555555u;
   uint64_t first = *carry, runs = backslash & ~first, starts = runs & ~(runs << 1);
@@ -41,8 +43,9 @@ SKIP_FN struct skip_block skip_tail(const char *buf, size_t at, size_t len) {
   return b;
 }
 
-/* The bracket that closes everything is in this block, or it may be too deep: look at each closer. Depth is greatest just before
- * a closer or at the end, so that is where it is compared with the limit. Position of the bit, MG_JSON_TOO_DEEP, or 64. */
+/* The bracket that closes everything is in this block, or it may be too deep: look at each closer. Depth is greatest
+ * just before a closer or at the end, so that is where it is compared with the limit. Position of the bit,
+ * MG_JSON_TOO_DEEP, or 64. */
 SKIP_FN int skip_exact(uint64_t open, uint64_t close, size_t depth, size_t levels) {
   size_t closed = 0;
   for (; close != 0; close &= close - 1, closed++) {
@@ -59,9 +62,10 @@ SKIP_FN unsigned skip_gone(uint64_t below, uint64_t open, uint64_t close, size_t
   return depth + skip_count(open & below) <= skip_count(close & below);
 }
 
-/* Does the depth stay above 0 inside this block? Apart from the end, it is lowest in a valley: just before an opener whose
- * neighbour to the left, among brackets, is a closer. Adding to the gaps between brackets carries from each closer to that
- * neighbour. Lists of small objects have one or two valleys in a block, which are looked at without a branch. */
+/* Does the depth stay above 0 inside this block? Apart from the end, it is lowest in a valley: just before an opener
+ * whose neighbour to the left, among brackets, is a closer. Adding to the gaps between brackets carries from each
+ * closer to that neighbour. Lists of small objects have one or two valleys in a block, which are looked at without a
+ * branch. */
 SKIP_FN bool skip_stays_open(uint64_t open, uint64_t close, size_t depth) {
   uint64_t gaps = ~(open | close), valleys = ((close << 1) + gaps) & open;
   uint64_t below1 = (valleys & (0 - valleys)) - 1; /* all ones when there is none: the end again */

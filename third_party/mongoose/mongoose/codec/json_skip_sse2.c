@@ -10,31 +10,36 @@ struct skip_block {
   uint64_t quote, backslash, open, close;
 };
 
-SKIP_FN uint64_t mask_of(const __m128i v[4], char c) {
-  __m128i want = _mm_set1_epi8(c);
-  uint64_t m = 0;
-  for (int i = 3; i >= 0; i--) m = m << 16 | (uint32_t) _mm_movemask_epi8(_mm_cmpeq_epi8(v[i], want));
-  return m;
+SKIP_FN uint64_t mask16(const char *p, __m128i bits, __m128i want) {
+  __m128i v = _mm_or_si128(_mm_loadu_si128((const __m128i *) (const void *) p), bits);
+  return (uint32_t) _mm_movemask_epi8(_mm_cmpeq_epi8(v, want));
+}
+
+/* Which of the 64 bytes, with `bits` set in them, are `c`. */
+SKIP_FN uint64_t mask64(const char *p, char bits, char c) { /* written out: gcc -O2 leaves a loop a loop */
+  __m128i set = _mm_set1_epi8(bits), want = _mm_set1_epi8(c);
+  return mask16(p, set, want) | mask16(p + 16, set, want) << 16 | mask16(p + 32, set, want) << 32 |
+         mask16(p + 48, set, want) << 48;
 }
 
 SKIP_FN struct skip_block skip_load_text(const char *p) {
-  __m128i v[4];
-  for (int i = 0; i < 4; i++) v[i] = _mm_loadu_si128((const __m128i *) (const void *) (p + 16 * i));
-  return (struct skip_block){mask_of(v, '"'), mask_of(v, '\\'), 0, 0};
+  return (struct skip_block){mask64(p, 0, '"'), mask64(p, 0, '\\'), 0, 0};
 }
 
 SKIP_FN struct skip_block skip_load(const char *p) {
   struct skip_block b = skip_load_text(p);
-  __m128i v[4], bit5 = _mm_set1_epi8(0x20); /* turns [ ] into { } and no other byte into them */
-  for (int i = 0; i < 4; i++) v[i] = _mm_or_si128(_mm_loadu_si128((const __m128i *) (const void *) (p + 16 * i)), bit5);
-  b.open = mask_of(v, '{');
-  b.close = mask_of(v, '}');
+  b.open = mask64(p, 0x20, '{'); /* the bit turns [ ] into { } and no other byte into them */
+  b.close = mask64(p, 0x20, '}');
   return b;
 }
 
 SKIP_FN uint64_t skip_prefix_xor(uint64_t bits) {
-  for (int i = 1; i < 64; i <<= 1) bits ^= bits << i;
-  return bits;
+  bits ^= bits << 1;
+  bits ^= bits << 2;
+  bits ^= bits << 4;
+  bits ^= bits << 8;
+  bits ^= bits << 16;
+  return bits ^ bits << 32;
 }
 
 SKIP_FN size_t skip_count(uint64_t bits) { /* POPCNT is not in the baseline: sums of 2, 4, 8 bits, then of all bytes */

@@ -44,7 +44,8 @@ static size_t write_utf8(long c, char *out) {
   return 4;
 }
 
-/* The escape at *at, which is a backslash: its bytes go to `out`, their number is returned (0: no such escape), *at moves behind. */
+/* The escape at *at, which is a backslash: its bytes go to `out`, their number is returned (0: no such escape), *at
+ * moves behind. */
 static size_t read_escape(struct mg_str s, size_t *at, char out[4]) {
   static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
   const char *name;

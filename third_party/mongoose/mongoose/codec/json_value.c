@@ -60,7 +60,7 @@ static double to_double(const struct decimal *d) {
   long long e = d->point - d->n; /* DIGITS, a whole number, times 10^e */
   double v = 0;
 #if FLT_EVAL_METHOD == 0
-  /* Up to 15 digits and 10^22 are doubles exactly, so one multiplication or division rounds once, which is correctly. */
+  /* Up to 15 digits and 10^22 are doubles exactly, so one multiplication or division rounds once: correctly. */
   if (d->n <= 15 && e >= -22 && e <= 22) {
     long long whole = 0;
     for (int i = 0; i < d->n; i++) whole = whole * 10 + (d->digits[i] - '0');
@@ -69,7 +69,8 @@ static double to_double(const struct decimal *d) {
   }
 #endif
   if (d->n > 0) {
-    /* Without a decimal point strtod has nothing to ask the locale for. Far out, the exponent alone decides: 0 or infinity. */
+    /* Without a decimal point strtod has nothing to ask the locale for. Far out, the exponent alone decides: 0 or
+     * infinity. */
     char text[DIGITS_MAX + 16];
     int saved = errno;
     memcpy(text, d->digits, (size_t) d->n);
@@ -80,10 +81,9 @@ static double to_double(const struct decimal *d) {
   return d->negative ? -v : v;
 }
 
-/* The integer part of `d`, false when it does not fit. */
+/* The integer part of `d`, false when it does not fit: the first digit is not 0, so a large point ends the loop. */
 static bool to_long(const struct decimal *d, long *out) {
   unsigned long v = 0, limit = d->negative ? (unsigned long) LONG_MAX + 1 : (unsigned long) LONG_MAX;
-  if (d->n > 0 && d->point > 20) return false; /* at least 10^20 */
   for (int i = 0; d->n > 0 && i < d->point; i++) {
     unsigned long digit = i < d->n ? (unsigned long) (d->digits[i] - '0') : 0;
     if (v > (limit - digit) / 10) return false;
@@ -145,8 +145,8 @@ char *mg_json_get_str(struct mg_str json, const char *path) {
 static ptrdiff_t decode_hex(char *text, size_t len) {
   if (len % 2 != 0) return -1;
   for (size_t i = 0; i < len; i++) {
-    char c = text[i];
-    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    char c = text[i], letter = (char) (c | 0x20);
+    int digit = c >= '0' && c <= '9' ? c - '0' : letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
     if (digit < 0) return -1;
     text[i / 2] = (char) (i % 2 == 0 ? digit << 4 : (unsigned char) text[i / 2] | digit);
   }
