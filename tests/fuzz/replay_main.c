@@ -2,7 +2,8 @@
  *
  *   replay_<name> [-n mutations] [-s seed] [file or folder]…
  *
- * Each file is run as it is, then cut at every length up to 512 bytes, then -n times mutated: bits and bytes
+ * Seeds are files as they are, and every block of the test vectors in *.md files (tests/vectors/README.md).
+ * Each seed is run whole, then cut at every length up to 512 bytes, then -n times mutated: bits and bytes
  * changed, parts taken out, doubled, swapped for another file's. The mutations depend on the seed alone, so the same
  * command always runs the same inputs. Each input lies in a block of its exact size: reading past it is seen by ASan.
  * On a crash the input is printed, in hex, and written to crash-<name> in the current folder.
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "vectors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* There under the sanitizers only. */
@@ -87,6 +89,7 @@ static void run(const char *name, const uint8_t *data, size_t size) {
 
 static void add_seed(const char *name, const uint8_t *data, size_t size) {
   struct seed *s = &seeds[num_seeds];
+  if (size > BIGGEST) size = BIGGEST;
   if (num_seeds == MAX_SEEDS) die("too many seeds", name);
   s->name = strdup(name);
   s->data = (uint8_t *) malloc(size > 0 ? size : 1);
@@ -96,11 +99,20 @@ static void add_seed(const char *name, const uint8_t *data, size_t size) {
   num_seeds++;
 }
 
+static void load_vectors(char *path) {
+  char *slash = strrchr(path, '/');
+  if (slash != NULL) *slash = '\0';
+  setenv("MG_VECTORS", slash != NULL ? path : ".", 1); /* where vectors_read looks */
+  struct vector *all = vectors_read(slash != NULL ? slash + 1 : path);
+  for (struct vector *v = all; v != NULL; v = v->next) add_seed(v->name, (uint8_t *) v->bytes, v->len);
+  vectors_free(all);
+}
+
 static int by_name(const struct dirent **a, const struct dirent **b) {
   return strcmp((*a)->d_name, (*b)->d_name); /* alphasort depends on the locale */
 }
 
-static void load(const char *path) {
+static void load(char *path) {
   static uint8_t buf[BIGGEST];
   struct stat st;
   FILE *fp;
@@ -116,11 +128,12 @@ static void load(const char *path) {
       free(names[i]);
     }
     free(names);
+  } else if (strlen(path) > 3 && strcmp(path + strlen(path) - 3, ".md") == 0) {
+    load_vectors(path);
   } else {
     if ((fp = fopen(path, "rb")) == NULL) die("cannot read", path);
-    size_t size = fread(buf, 1, sizeof(buf), fp);
+    add_seed(path, buf, fread(buf, 1, sizeof(buf), fp));
     fclose(fp);
-    add_seed(path, buf, size);
   }
 }
 
@@ -192,9 +205,13 @@ int main(int argc, char **argv) {
   }
   rng_state = seed;
   for (size_t i = 0; i < num_seeds; i++) {
+    size_t size = 0;
     for (unsigned long m = 0; m < mutations; m++) {
-      size_t size = seeds[i].size, steps = 1 + below(6);
-      if (size > 0) memcpy(buf, seeds[i].data, size);
+      size_t steps = 1 + below(6);
+      if (m == 0 || below(4) != 0) { /* else go on from the last one */
+        size = seeds[i].size;
+        if (size > 0) memcpy(buf, seeds[i].data, size);
+      }
       while (steps-- > 0) size = mutate_once(buf, size);
       run(seeds[i].name, buf, size);
     }
