@@ -62,6 +62,7 @@ static void put_line(const char *prefix, const char *s, size_t n) {
 
 void mg_log_prefix(int level, const char *file, int line, const char *function) {
   const char *name = strrchr(file, '/');
+  if (s_inside) return; /* the prefix is just being written */
   mg_snprintf(s_prefix, sizeof(s_prefix), "%-6llu %d %.24s:%d:%.24s ", (unsigned long long) mg_millis(), level,
               name == NULL ? file : name + 1, line, function);
 }
@@ -70,6 +71,7 @@ void mg_log(const char *fmt, ...) {
   char buf[512], *p = buf;
   va_list ap;
   size_t n;
+  if (s_inside) return;
   va_start(ap, fmt);
   n = mg_vsnprintf(buf, sizeof(buf), fmt, &ap);
   va_end(ap);

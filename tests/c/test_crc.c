@@ -1,0 +1,16 @@
+/* test_crc.c - known values, and any cut of the input. */
+#include "check.h"
+#include "mongoose/base/crc.h"
+
+TEST(known_values) {
+  CHECK_INT(mg_crc32(0, "", 0), 0);
+  CHECK_INT(mg_crc32(0, "123456789", 9), 0xcbf43926); /* the check value of the CRC catalogues */
+  CHECK_INT(mg_crc32(0, "The quick brown fox jumps over the lazy dog", 43), 0x414fa339);
+  CHECK_INT(mg_crc32(0, "\0\0\0\0", 4), 0x2144df1c);
+  CHECK_INT(mg_crc32(0, "\377\377\377\377", 4), 0xffffffff);
+}
+TEST(any_cut_gives_the_same) {
+  const char *s = "The quick brown fox jumps over the lazy dog";
+  for (size_t cut = 0; cut <= 43; cut++) CHECK_INT(mg_crc32(mg_crc32(0, s, cut), s + cut, 43 - cut), 0x414fa339);
+}
+CHECK_MAIN
