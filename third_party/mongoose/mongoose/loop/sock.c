@@ -136,6 +136,10 @@ void mg_sock_close(int fd) {
   if (fd >= 0) close(fd); /* not repeated on EINTR: the descriptor is gone, and perhaps somebody else's already */
 }
 
+void mg_sock_shut(int fd) {
+  (void) shutdown(fd, SHUT_WR);
+}
+
 static int close_keeping_errno(int fd) {
   int e = errno;
   close(fd);

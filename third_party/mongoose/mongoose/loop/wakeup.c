@@ -145,7 +145,8 @@ int mg_wakeq_fd(const struct mg_wakeq *q) {
 static bool take_room(struct mg_wakeq *q, size_t bytes) {
   size_t used = __atomic_load_n(&q->bytes, __ATOMIC_RELAXED);
   do {
-    if (used > q->max_bytes || bytes > q->max_bytes - used) return false;
+    size_t max = __atomic_load_n(&q->max_bytes, __ATOMIC_RELAXED);
+    if (used > max || bytes > max - used) return false;
   } while (!__atomic_compare_exchange_n(&q->bytes, &used, used + bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   return true;
 }
@@ -216,6 +217,10 @@ bool mg_wakeq_arm(struct mg_wakeq *q) {
 
 void mg_wakeq_disarm(struct mg_wakeq *q) {
   __atomic_store_n(&q->armed, 0, __ATOMIC_SEQ_CST);
+}
+
+void mg_wakeq_limit(struct mg_wakeq *q, size_t max_bytes) {
+  __atomic_store_n(&q->max_bytes, max_bytes, __ATOMIC_RELAXED);
 }
 
 size_t mg_wakeq_bytes(const struct mg_wakeq *q) {

@@ -36,6 +36,7 @@ size_t mg_wakeq_drain(struct mg_wakeq *q, void *ctx);
 /* Loop thread, before blocking: from now on a post rings. False when something is in the queue already: do not block. */
 bool mg_wakeq_arm(struct mg_wakeq *q);
 void mg_wakeq_disarm(struct mg_wakeq *q);
+void mg_wakeq_limit(struct mg_wakeq *q, size_t max_bytes); /* any thread: for posts from now on */
 size_t mg_wakeq_bytes(const struct mg_wakeq *q); /* any thread: bytes waiting */
 size_t mg_wakeq_count(const struct mg_wakeq *q); /* any thread: messages waiting */
 

@@ -1,0 +1,316 @@
+/* conn.c - a connection's life: made by listen, connect, adopt or accept; ended in two steps, because flush may close a socket
+ * but only dispatch may tell.
+ *
+ *   mg_conn_new --> … --> mg_conn_hang_up (descriptor closed) --> mg_conn_bury (MG_EV_CLOSE, struct reused)
+ */
+#include "mongoose/loop/conn.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "mongoose/base/alloc.h"
+#include "mongoose/base/log.h"
+#include "mongoose/base/printf.h"
+#include "mongoose/loop/io.h"
+
+enum { SPARE_CONNS = 1024 };
+
+static int fd_of(const struct mg_connection *c) {
+  return (int) (size_t) c->fd;
+}
+
+int mg_fail(struct mg_mgr *mgr, int status, const char *text) {
+  mgr->status = status;
+  if (text != mgr->errmsg) mg_snprintf(mgr->errmsg, sizeof(mgr->errmsg), "%s", text != NULL ? text : mg_status_text(status));
+  MG_ERROR(("%s", mgr->errmsg));
+  return status;
+}
+
+/* ---- listeners' shared part ---- */
+
+struct mg_listener *mg_listener_new(const struct mg_limits *limits) {
+  struct mg_listener *l = (struct mg_listener *) mg_calloc(1, sizeof(*l));
+  if (l == NULL) return NULL;
+  l->refs = 1;
+  l->limits = limits != NULL ? *limits : mg_limits_default;
+  if (l->limits.max_headers > MG_MAX_HTTP_HEADERS || l->limits.max_headers == 0) l->limits.max_headers = MG_MAX_HTTP_HEADERS;
+  return l;
+}
+
+struct mg_listener *mg_listener_hold(struct mg_listener *l) {
+  l->refs++;
+  return l;
+}
+
+/* ---- one connection ---- */
+
+static struct mg_connection *fresh(struct mg_mgr *mgr) {
+  struct mg_connection *c = mgr->spare;
+  if (c != NULL) {
+    mgr->spare = c->next;
+    mgr->nspare--;
+    memset(c, 0, sizeof(*c));
+  } else {
+    c = (struct mg_connection *) mg_calloc(1, sizeof(*c));
+  }
+  if (c == NULL) return NULL;
+  c->mgr = mgr;
+  c->ask = mgr->ask;
+  c->fd = (void *) (size_t) -1;
+  c->recv.align = c->send.align = 2048; /* growth step for what applications add themselves */
+  c->last_packet = &c->packets;
+  return c;
+}
+
+static void link_in(struct mg_connection *c) {
+  struct mg_mgr *mgr = c->mgr;
+  c->next = mgr->conns;
+  if (c->next != NULL) c->next->prev = c;
+  mgr->conns = c;
+  mgr->nconns++;
+  mgr->stats.connections++;
+}
+
+static void link_out(struct mg_connection *c) {
+  if (c->prev != NULL) {
+    c->prev->next = c->next;
+  } else {
+    c->mgr->conns = c->next;
+  }
+  if (c->next != NULL) c->next->prev = c->prev;
+  c->next = c->prev = NULL;
+  c->mgr->nconns--;
+  c->mgr->stats.connections--;
+}
+
+static void release(struct mg_connection *c) {
+  struct mg_mgr *mgr = c->mgr;
+  if (mgr->nspare < SPARE_CONNS) {
+    c->next = mgr->spare;
+    mgr->spare = c;
+    mgr->nspare++;
+  } else {
+    mg_free(c);
+  }
+}
+
+struct mg_connection *mg_conn_new(struct mg_mgr *mgr, const struct mg_sock *s, struct mg_listener *l) {
+  struct mg_connection *c = fresh(mgr);
+  if (c == NULL) return NULL;
+  c->id = mg_idtab_add(mgr->ids, c);
+  if (c->id == 0) {
+    release(c);
+    return NULL;
+  }
+  c->listener = mg_listener_hold(l);
+  if (s != NULL) {
+    c->fd = (void *) (size_t) s->fd;
+    c->loc = s->loc;
+    c->rem = s->rem;
+    c->is_udp = s->is_udp;
+    c->is_unix = s->is_unix;
+  }
+  link_in(c);
+  return c;
+}
+
+struct mg_connection *mg_alloc_conn(struct mg_mgr *mgr) {
+  struct mg_listener *l = mg_listener_new(NULL);
+  struct mg_connection *c = l != NULL ? mg_conn_new(mgr, NULL, l) : NULL;
+  if (l != NULL) mg_listener_drop(l);
+  if (c == NULL) mg_fail(mgr, MG_ENOMEM, NULL);
+  return c;
+}
+
+void mg_conn_resume(struct mg_connection *listener) {
+  if (!listener->is_paused) return;
+  listener->is_paused = 0;
+  listener->mgr->npaused--;
+  listener->read_due = 0;
+  mg_conn_due(listener);
+  mg_conn_watch(listener, MG_POLL_READ);
+}
+
+/* The accepting side may have paused for want of descriptors or room. */
+static void resume_listeners(struct mg_mgr *mgr) {
+  struct mg_connection *c;
+  if (mgr->npaused == 0) return;
+  for (c = mgr->conns; c != NULL; c = c->next) {
+    if (c->is_paused && !c->is_dead) mg_conn_resume(c); /* if there is no room after all, it pauses again */
+  }
+}
+
+void mg_conn_hang_up(struct mg_connection *c) {
+  if (c->is_dead) return;
+  c->is_dead = 1;
+  c->is_closing = 1;
+  mg_deadline_clear(&c->mgr->wheel, &c->deadline);
+  if (fd_of(c) >= 0) {
+    if (!c->mgr->poller->close_forgets) mg_conn_watch(c, 0);
+    mg_sock_close(fd_of(c));
+  }
+  c->watched = 0;
+  c->fd = (void *) (size_t) -1;
+  mg_conn_after(c);
+}
+
+void mg_conn_bury(struct mg_connection *c) {
+  struct mg_mgr *mgr = c->mgr;
+  struct mg_packet *p, *next;
+  bool was_accepted = c->is_accepted;
+  c->in_after = 1; /* it is being told */
+  if (c->is_paused) mgr->npaused--;
+  mg_conn_hang_up(c);
+  mg_call(c, MG_EV_CLOSE, NULL);
+  mg_idtab_del(mgr->ids, c->id);
+  c->id = 0;
+  link_out(c);
+  mg_out_discard(c);
+  mg_iobuf_free(&c->recv);
+  mg_iobuf_free(&c->rtls);
+  for (p = c->packets; p != NULL; p = next) {
+    next = p->next;
+    mg_chunk_drop(p->chunk);
+    mg_free(p);
+  }
+  if (was_accepted) {
+    c->listener->open--;
+    if (c->listener->limits.max_per_address > 0) mg_peers_leave(c->listener, &c->rem);
+  }
+  mg_listener_drop(c->listener);
+  c->listener = NULL;
+  release(c);
+  if (was_accepted) resume_listeners(mgr);
+}
+
+void mg_call(struct mg_connection *c, int ev, void *ev_data) {
+  if (c->pfn != NULL) c->pfn(c, ev, ev_data);
+  if (c->fn != NULL) c->fn(c, ev, ev_data);
+}
+
+void mg_error(struct mg_connection *c, const char *fmt, ...) {
+  char text[256];
+  va_list ap;
+  va_start(ap, fmt);
+  mg_vsnprintf(text, sizeof(text), fmt, &ap);
+  va_end(ap);
+  MG_ERROR(("%lu %s", c->id, text));
+  c->is_closing = 1;
+  c->mgr->stats.errors++;
+  mg_touch(c);
+  mg_call(c, MG_EV_ERROR, text);
+}
+
+void mg_close_conn(struct mg_connection *c) {
+  mg_conn_hang_up(c);
+  /* It is on the list of those with something to tell; the next dispatch or poll tells. */
+}
+
+void mg_linger(struct mg_connection *c) {
+  enum { LINGER_MS = 2000 };
+  c->is_lingering = 1;
+  c->is_full = 0;
+  mg_iobuf_free(&c->recv);
+  mg_read_due(c, c->mgr->now + LINGER_MS);
+  mg_touch(c);
+}
+
+/* ---- making them ---- */
+
+static struct mg_connection *start(struct mg_mgr *mgr, struct mg_sock *s, struct mg_listener *l, mg_event_handler_t fn,
+                                   void *fn_data) {
+  struct mg_connection *c = l != NULL ? mg_conn_new(mgr, s, l) : NULL;
+  if (l != NULL) mg_listener_drop(l);
+  if (c == NULL) {
+    mg_sock_close(s->fd);
+    mg_fail(mgr, MG_ENOMEM, NULL);
+    return NULL;
+  }
+  c->fn = fn;
+  c->fn_data = fn_data;
+  return c;
+}
+
+struct mg_connection *mg_listen_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
+                                     const struct mg_listen_opts *opts) {
+  struct mg_connection *c;
+  struct mg_sock s;
+  int err;
+  if (mgr->wakeq == NULL) return NULL;
+  err = mg_sock_listen(&s, url, opts != NULL ? &opts->sock : NULL, mgr->errmsg);
+  if (err != MG_OK) {
+    mg_fail(mgr, err, mgr->errmsg);
+    return NULL;
+  }
+  c = start(mgr, &s, mg_listener_new(opts != NULL ? opts->limits : NULL), fn, fn_data);
+  if (c == NULL) return NULL;
+  c->is_listening = 1;
+  mg_conn_watch(c, MG_POLL_READ);
+  MG_DEBUG(("%lu listening on %s", c->id, url));
+  mg_call(c, MG_EV_OPEN, NULL);
+  return c;
+}
+
+struct mg_connection *mg_listen(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data) {
+  return mg_listen_with(mgr, url, fn, fn_data, NULL);
+}
+
+struct mg_connection *mg_connect_svc(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
+                                     mg_event_handler_t pfn, void *pfn_data) {
+  struct mg_connection *c;
+  struct mg_sock s;
+  char err[MG_SOCK_ERR];
+  int status;
+  if (mgr->wakeq == NULL) return NULL;
+  status = mg_sock_connect(&s, url, err);
+  if (status == MG_EINVAL || status == MG_ESCHEME || status == MG_ENOMEM) { /* the caller's fault: say so at once */
+    mg_fail(mgr, status, err);
+    return NULL;
+  }
+  if (status != MG_OK) memset(&s, 0, sizeof(s)), s.fd = -1;
+  c = start(mgr, &s, mg_listener_new(NULL), fn, fn_data);
+  if (c == NULL) return NULL;
+  c->is_client = 1;
+  c->pfn = pfn;
+  c->pfn_data = pfn_data;
+  mg_call(c, MG_EV_OPEN, NULL);
+  if (status != MG_OK) { /* the network's fault: an event, as always */
+    mg_error(c, "%s", err);
+    return c;
+  }
+  c->is_connecting = 1;
+  mg_call(c, MG_EV_RESOLVE, NULL);
+  if (c->is_udp || !s.connecting) {
+    mg_conn_watch(c, MG_POLL_READ);
+    mg_conn_ready(c); /* MG_EV_CONNECT comes from the loop, as for everybody */
+  } else {
+    mg_conn_watch(c, MG_POLL_READ | MG_POLL_WRITE);
+    mg_read_due(c, mgr->now + c->listener->limits.connect_timeout);
+  }
+  return c;
+}
+
+struct mg_connection *mg_connect(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data) {
+  return mg_connect_svc(mgr, url, fn, fn_data, NULL, NULL);
+}
+
+struct mg_connection *mg_wrapfd(struct mg_mgr *mgr, int fd, mg_event_handler_t fn, void *fn_data) {
+  struct mg_connection *c;
+  struct mg_sock s;
+  int err;
+  if (mgr->wakeq == NULL) return NULL;
+  err = mg_sock_adopt(&s, fd, mgr->errmsg);
+  if (err != MG_OK) {
+    mg_fail(mgr, err, mgr->errmsg);
+    return NULL;
+  }
+  c = start(mgr, &s, mg_listener_new(NULL), fn, fn_data);
+  if (c == NULL) return NULL;
+  c->is_listening = s.is_listening;
+  mg_conn_watch(c, MG_POLL_READ);
+  mg_call(c, MG_EV_OPEN, NULL);
+  return c;
+}

@@ -1,0 +1,529 @@
+/* mgr.c - the loop: wait, dispatch, flush. Work is in proportion to what is ready, never to what is open.
+ *
+ *   wait ──(ready list)──> dispatch ──(dirty list)──> flush ──(after list: closed, written)──> next dispatch
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "mongoose/base/alloc.h"
+#include "mongoose/base/clock.h"
+#include "mongoose/base/log.h"
+#include "mongoose/base/printf.h"
+#include "mongoose/loop/io.h"
+
+enum {
+  EVENTS = 512,       /* readiness taken per wait */
+  SWEEP_MS = 50,      /* rate of the sweep for flags that were set directly */
+  SWEEP_FREE = 64,    /* up to this many connections it runs in every turn: it costs nothing */
+};
+
+static const size_t WAKE_BYTES = (size_t) 64 << 20;
+
+/* ---- lists ---- */
+
+void mg_conn_ready(struct mg_connection *c) {
+  struct mg_mgr *mgr = c->mgr;
+  if (c->in_ready) return;
+  c->in_ready = 1;
+  c->ready_next = NULL;
+  *mgr->ready_last = c;
+  mgr->ready_last = &c->ready_next;
+}
+
+void mg_touch(struct mg_connection *c) {
+  struct mg_mgr *mgr = c->mgr;
+  if (c->in_dirty || c->is_dead) return;
+  c->in_dirty = 1;
+  c->dirty_next = NULL;
+  *mgr->dirty_last = c;
+  mgr->dirty_last = &c->dirty_next;
+}
+
+void mg_conn_after(struct mg_connection *c) {
+  struct mg_mgr *mgr = c->mgr;
+  if (c->in_after) return;
+  c->in_after = 1;
+  c->after_next = NULL;
+  *mgr->after_last = c;
+  mgr->after_last = &c->after_next;
+}
+
+static struct mg_connection *take(struct mg_connection **first, struct mg_connection ***last) {
+  struct mg_connection *c = *first;
+  *first = NULL;
+  *last = first;
+  return c;
+}
+
+bool mg_mgr_owes(const struct mg_mgr *mgr) {
+  return mgr->after != NULL || mgr->ready != NULL;
+}
+
+/* ---- readiness and deadlines ---- */
+
+void mg_conn_watch(struct mg_connection *c, unsigned want) {
+  int fd = (int) (size_t) c->fd;
+  if (c->watched == want || fd < 0) return;
+  if (c->mgr->poller->watch(c->mgr->poll_state, fd, c->watched, want, c) == 0) {
+    c->watched = (uint8_t) want;
+  } else if (!c->is_dead) {
+    c->last_errno = errno;
+    c->is_failed = 1;
+    mg_conn_ready(c);
+  }
+}
+
+void mg_conn_due(struct mg_connection *c) {
+  uint64_t due = c->read_due;
+  if (c->write_due != 0 && (due == 0 || c->write_due < due)) due = c->write_due;
+  if (due != c->deadline.due) mg_deadline_set(&c->mgr->wheel, &c->deadline, due);
+}
+
+void mg_read_due(struct mg_connection *c, uint64_t ms) {
+  c->read_due = ms;
+  mg_conn_due(c);
+}
+
+static void deadline_passed(struct mg_deadline *d, void *arg) {
+  struct mg_connection *c = (struct mg_connection *) ((char *) d - offsetof(struct mg_connection, deadline));
+  struct mg_mgr *mgr = (struct mg_mgr *) arg;
+  if (c->is_dead) return;
+  if (c->write_due != 0 && c->write_due <= mgr->now) {
+    c->write_due = 0;
+    c->is_failed = 1; /* reset, not a polite end: the peer does not read */
+    c->is_closing = 1;
+    mgr->stats.timeouts++;
+    MG_DEBUG(("%lu peer took no output in time", c->id));
+  } else if (c->read_due != 0 && c->read_due <= mgr->now) {
+    c->read_due = 0;
+    if (c->is_listening) {
+      mg_conn_resume(c);
+    } else if (c->is_lingering) {
+      c->is_closing = 1;
+    } else if (c->is_connecting) {
+      mgr->stats.timeouts++;
+      mg_error(c, "connect timed out");
+    } else if (c->proto != NULL && c->proto->timeout != NULL) {
+      c->proto->timeout(c);
+    } else {
+      mgr->stats.timeouts++;
+      c->is_closing = 1;
+    }
+  }
+  mg_conn_due(c);
+  mg_touch(c);
+}
+
+/* ---- phase 1: wait ---- */
+
+static uint64_t least(uint64_t a, uint64_t b) {
+  return a < b ? a : b;
+}
+
+static bool sweeps(const struct mg_mgr *mgr) {
+  return mgr->sweep_ms > 0 && mgr->nconns > 0;
+}
+
+int mg_mgr_timeout(const struct mg_mgr *mgr) {
+  uint64_t now = mg_millis(), t;
+  if (mgr->wakeq == NULL) return -1;
+  if (mg_mgr_owes(mgr) || mgr->dirty != NULL || mg_wakeq_count(mgr->wakeq) > 0) return 0;
+  t = least(mg_timer_next((struct mg_timer **) (size_t) &mgr->timers, now), mg_wheel_next(&mgr->wheel, now));
+  if (sweeps(mgr)) t = least(t, now - mgr->last_sweep >= mgr->sweep_ms ? 0 : mgr->sweep_ms - (now - mgr->last_sweep));
+  return t > 0x7fffffff ? -1 : (int) t;
+}
+
+static int wait_ms(struct mg_mgr *mgr, int ms) {
+  uint64_t t;
+  if (ms == 0 || mg_mgr_owes(mgr)) return 0;
+  t = least(mg_timer_next(&mgr->timers, mgr->now), mg_wheel_next(&mgr->wheel, mgr->now));
+  if (sweeps(mgr)) t = least(t, mgr->sweep_ms);
+  if (ms < 0) return t > 0x7fffffff ? -1 : (int) t;
+  return (int) least(t, (uint64_t) ms);
+}
+
+static void readiness(struct mg_mgr *mgr, struct mg_connection *c, unsigned events) {
+  if (c->is_dead) return;
+  if (c->is_listening && !c->is_udp) {
+    mg_io_accept(c);
+  } else if (c->is_connecting) {
+    if (events & (MG_POLL_WRITE | MG_POLL_HUP)) mg_conn_ready(c);
+  } else if (c->is_udp) {
+    if (events & (MG_POLL_READ | MG_POLL_HUP)) mg_io_recv_datagrams(c);
+  } else {
+    if (events & MG_POLL_WRITE) mg_touch(c);
+    if ((events & MG_POLL_READ) || ((events & MG_POLL_HUP) && !c->is_full)) {
+      mg_io_recv(c);
+    } else if (events & MG_POLL_HUP) { /* reading is paused, but the peer is gone altogether */
+      c->is_failed = 1;
+      mg_conn_ready(c);
+    }
+  }
+  (void) mgr;
+}
+
+void mg_mgr_wait(struct mg_mgr *mgr, int ms) {
+  struct mg_ready found[EVENTS];
+  int i, n, interrupted = 0;
+  if (mgr->wakeq == NULL) return;
+  mg_io_begin_turn(mgr);
+  mgr->stats.turns++;
+  if (ms != 0) {
+    mgr->now = mg_millis();
+    ms = wait_ms(mgr, ms);
+    if (ms != 0 && !mg_wakeq_arm(mgr->wakeq)) ms = 0;
+  }
+  n = mgr->poller->wait(mgr->poll_state, ms, found, EVENTS, &interrupted);
+  mg_wakeq_disarm(mgr->wakeq);
+  mgr->now = mg_millis();
+  mgr->interrupted = interrupted != 0;
+  for (i = 0; i < n; i++) {
+    if (found[i].who == mgr) {
+      mg_wakeq_clear(mgr->wakeq);
+      mgr->interrupted = true; /* a poke without a message is a signal's way to say "look" */
+    } else {
+      readiness(mgr, (struct mg_connection *) found[i].who, found[i].events);
+    }
+  }
+}
+
+/* ---- phase 2: dispatch ---- */
+
+static void tell_datagrams(struct mg_connection *c) {
+  while (c->packets != NULL && !c->is_dead) {
+    struct mg_packet *p = c->packets;
+    long n = (long) p->len;
+    c->packets = p->next;
+    if (c->packets == NULL) c->last_packet = &c->packets;
+    mg_iobuf_free(&c->recv); /* datagrams do not run together */
+    c->rem = p->rem;
+    c->recv.buf = (unsigned char *) p->buf;
+    c->recv.size = c->recv.len = p->len;
+    c->recv.chunk = p->chunk;
+    mg_free(p);
+    if (!c->is_closing && !c->is_draining) mg_call(c, MG_EV_READ, &n);
+  }
+  mg_iobuf_free(&c->recv);
+}
+
+static void tell_connected(struct mg_connection *c) {
+  char why[MG_SOCK_ERR];
+  c->is_connecting = 0;
+  c->read_due = 0;
+  mg_conn_due(c);
+  mg_touch(c);
+  if (!c->is_udp && mg_sock_connected((int) (size_t) c->fd, why) != MG_OK) {
+    mg_error(c, "%s", why);
+    return;
+  }
+  c->is_writable = 1;
+  mg_call(c, MG_EV_CONNECT, NULL);
+}
+
+static void tell_ready(struct mg_connection *c) {
+  if (c->is_dead) return;
+  mg_touch(c);
+  if (c->is_new) {
+    c->is_new = 0;
+    c->is_writable = 1;
+    mg_call(c, MG_EV_OPEN, NULL);
+    mg_call(c, MG_EV_ACCEPT, NULL);
+  }
+  if (c->is_connecting) tell_connected(c);
+  if (c->is_udp) tell_datagrams(c);
+  if (c->got > 0 && !c->is_closing && !c->is_dead) {
+    long n = (long) c->got;
+    c->got = 0;
+    c->is_readable = 1;
+    mg_call(c, MG_EV_READ, &n);
+  }
+  if (c->is_failed && !c->is_closing) {
+    if (c->last_errno != 0 && c->last_errno != ECONNRESET && c->last_errno != EPIPE) {
+      mg_error(c, "%s", strerror(c->last_errno));
+    }
+    c->is_closing = 1;
+  } else if (c->is_eof && !c->is_draining && !c->is_closing) {
+    c->is_draining = 1; /* what is queued still goes out; what was promised for later is nobody's any more */
+  }
+}
+
+static void tell_after(struct mg_mgr *mgr) {
+  struct mg_connection *c, *next;
+  for (c = take(&mgr->after, &mgr->after_last); c != NULL; c = next) {
+    next = c->after_next;
+    c->in_after = 0;
+    if (c->put > 0 && (!c->is_dead || (c->ask & MG_ASK_WRITE))) {
+      long n = (long) c->put;
+      c->put = 0;
+      mg_call(c, MG_EV_WRITE, &n);
+    }
+    if (c->is_dead && !c->in_ready && !c->in_dirty) {
+      mg_conn_bury(c);
+    } else if (c->is_dead) {
+      mg_conn_after(c); /* a list still knows it: next turn */
+    }
+  }
+}
+
+static void sweep(struct mg_mgr *mgr) {
+  struct mg_connection *c;
+  uint64_t uptime = mgr->now - mgr->started;
+  mgr->last_sweep = mgr->now;
+  for (c = mgr->conns; c != NULL; c = c->next) {
+    if (c->is_dead) continue;
+    if ((c->ask & MG_ASK_POLL) && !c->is_new) mg_call(c, MG_EV_POLL, &uptime);
+    if (c->is_closing || c->is_draining || c->send.len > 0 || (c->is_full != 0) != ((c->watched & MG_POLL_READ) == 0)) mg_touch(c);
+  }
+}
+
+static void settle(struct mg_mgr *mgr) {
+  struct mg_connection *c;
+  for (c = mgr->dirty; c != NULL; c = c->dirty_next) { /* settling appends behind us */
+    if (c->proto != NULL && c->proto->settle != NULL && !c->is_dead && !c->is_closing) c->proto->settle(c);
+  }
+}
+
+void mg_mgr_dispatch(struct mg_mgr *mgr) {
+  struct mg_connection *c, *next;
+  if (mgr->wakeq == NULL) return;
+  mgr->in_dispatch = true;
+  if (mgr->after != NULL) tell_after(mgr);
+  if (mgr->timers != NULL) mg_timer_poll(&mgr->timers, mgr->now);
+  mg_wheel_poll(&mgr->wheel, mgr->now, deadline_passed, mgr);
+  mgr->stats.wakeups += mg_wakeq_drain(mgr->wakeq, mgr);
+  for (c = take(&mgr->ready, &mgr->ready_last); c != NULL; c = next) {
+    next = c->ready_next;
+    c->in_ready = 0;
+    tell_ready(c);
+  }
+  if (sweeps(mgr) && (mgr->nconns <= SWEEP_FREE || mgr->now - mgr->last_sweep >= mgr->sweep_ms)) sweep(mgr);
+  settle(mgr);
+  for (c = mgr->dirty; c != NULL; c = c->dirty_next) mg_io_settle_recv(c);
+  mgr->in_dispatch = false;
+}
+
+/* ---- phase 3: flush ---- */
+
+static void update_interest(struct mg_connection *c, bool blocked) {
+  unsigned want = 0;
+  if (!c->is_full && !c->is_eof) want |= MG_POLL_READ;
+  if (blocked) want |= MG_POLL_WRITE;
+  if (want != c->watched) mg_conn_watch(c, want);
+}
+
+static void flush_one(struct mg_connection *c) {
+  struct mg_mgr *mgr = c->mgr;
+  enum mg_out_result res = MG_OUT_EMPTY;
+  size_t put = c->put;
+  if (c->is_dead || c->is_connecting || (c->is_listening && !c->is_closing)) {
+    if (c->is_connecting && c->is_closing) mg_conn_hang_up(c);
+    return;
+  }
+  if (c->is_closing) { /* what the socket takes at once may go; nobody waits for the rest */
+    if (!c->is_failed && c->held == NULL && !c->is_listening && !c->is_udp) (void) mg_out_write(c);
+    mg_conn_hang_up(c);
+    return;
+  }
+  if (c->held != NULL) mg_out_swap(c, c->held);
+  if (c->send.len > 0 || c->segs != NULL) {
+    res = mg_out_write(c);
+    c->is_writable = res == MG_OUT_EMPTY;
+    if (res == MG_OUT_EMPTY && c->send.buf != NULL) mg_out_release(c);
+  }
+  if (c->held != NULL) mg_out_swap(c, c->held);
+  if (MG_UNLIKELY(res == MG_OUT_FAILED)) {
+    c->last_errno = errno;
+    c->is_failed = 1;
+    mg_out_discard(c);
+    mg_conn_hang_up(c);
+    return;
+  }
+  if (res == MG_OUT_BLOCKED) {
+    if (c->put != put || c->write_due == 0) c->write_due = mgr->now + c->listener->limits.send_timeout;
+    if (c->listener->limits.send_timeout > 0) mg_conn_due(c);
+  } else if (c->write_due != 0) {
+    c->write_due = 0;
+    mg_conn_due(c);
+  }
+  if (c->is_choked && mg_unsent(c) <= c->listener->limits.send_low) {
+    c->is_choked = 0;
+    mg_conn_after(c);
+  } else if (c->put != put && (c->ask & MG_ASK_WRITE)) {
+    mg_conn_after(c);
+  }
+  if (c->is_draining && res == MG_OUT_EMPTY && c->held == NULL) {
+    if (!c->is_lingering) {
+      mg_conn_hang_up(c);
+      return;
+    }
+    if (!c->is_shut) {
+      c->is_shut = 1;
+      mg_sock_shut((int) (size_t) c->fd);
+    }
+  }
+  update_interest(c, res == MG_OUT_BLOCKED);
+}
+
+void mg_mgr_flush(struct mg_mgr *mgr) {
+  struct mg_connection *c, *next;
+  for (c = take(&mgr->dirty, &mgr->dirty_last); c != NULL; c = next) {
+    next = c->dirty_next;
+    c->in_dirty = 0;
+    flush_one(c);
+  }
+}
+
+/* ---- the manager ---- */
+
+void mg_mgr_poll(struct mg_mgr *mgr, int ms) {
+  mg_mgr_wait(mgr, ms);
+  mg_mgr_dispatch(mgr);
+  mg_mgr_flush(mgr);
+  if (mgr->after != NULL) { /* callbacks are welcome here, so do not let MG_EV_WRITE and MG_EV_CLOSE wait for the next call */
+    mgr->in_dispatch = true;
+    tell_after(mgr);
+    mgr->in_dispatch = false;
+  }
+}
+
+static size_t most_connections(void) {
+  struct rlimit rl;
+  if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY || rl.rlim_cur > 1u << 20) return 800000;
+  return (size_t) rl.rlim_cur / 5 * 4;
+}
+
+void mg_mgr_init(struct mg_mgr *mgr) {
+  unsigned edge;
+  memset(mgr, 0, sizeof(*mgr));
+  mgr->ready_last = &mgr->ready;
+  mgr->dirty_last = &mgr->dirty;
+  mgr->after_last = &mgr->after;
+  mgr->epoll_fd = mgr->pipe = -1;
+  mgr->dnstimeout = 3000;
+  mgr->dns4.url = "udp://8.8.8.8:53";
+  mgr->dns6.url = "udp://[2001:4860:4860::8888]:53";
+  mgr->ask = MG_ASK_POLL | MG_ASK_WRITE;
+  mgr->sweep_ms = SWEEP_MS;
+  mgr->now = mgr->started = mgr->last_sweep = mg_millis();
+  mgr->max_connections = most_connections();
+  mg_wheel_init(&mgr->wheel, mgr->now);
+  mgr->poller = mg_poller_find(getenv("MG_POLLER"));
+  if (mgr->poller == NULL) mgr->poller = mg_poller_find(NULL);
+  mgr->ids = mg_idtab_new();
+  mgr->poll_state = mgr->poller != NULL ? mgr->poller->open() : NULL;
+  mgr->wakeq = mg_wakeq_new(WAKE_BYTES);
+  if (mgr->ids == NULL || mgr->poll_state == NULL || mgr->wakeq == NULL) {
+    mg_fail(mgr, MG_ENOMEM, "no memory or descriptors for an event loop");
+    mg_mgr_free(mgr);
+    mgr->status = MG_ENOMEM;
+    return;
+  }
+  mgr->epoll_fd = mgr->poller->fd(mgr->poll_state);
+  edge = MG_POLL_READ | MG_POLL_EDGE;
+  if (mgr->poller->watch(mgr->poll_state, mg_wakeq_fd(mgr->wakeq), 0, edge, mgr) != 0) {
+    mg_mgr_free(mgr);
+    mgr->status = MG_EIO;
+  }
+}
+
+void mg_mgr_free(struct mg_mgr *mgr) {
+  struct mg_connection *c;
+  struct mg_chunk *b;
+  struct mg_timer *t;
+  while ((t = mgr->timers) != NULL) {
+    mg_timer_free(&mgr->timers, t);
+    if (t->flags & MG_TIMER_AUTODELETE) mg_free(t);
+  }
+  mgr->in_dispatch = true;
+  do { /* the lists are threaded through the connections, so they go first, each time */
+    take(&mgr->ready, &mgr->ready_last);
+    take(&mgr->dirty, &mgr->dirty_last);
+    take(&mgr->after, &mgr->after_last);
+    c = mgr->conns;
+    if (c != NULL) mg_conn_bury(c);
+  } while (c != NULL);
+  mgr->in_dispatch = false;
+  if (mgr->proto_pool_free != NULL) mgr->proto_pool_free(mgr->proto_pool);
+  while ((c = mgr->spare) != NULL) {
+    mgr->spare = c->next;
+    mg_free(c);
+  }
+  while ((b = mgr->spare_blocks) != NULL) {
+    mgr->spare_blocks = b->next;
+    mg_chunk_drop(b);
+  }
+  mg_chunk_drop(mgr->block);
+  while (mgr->nout_pool > 0) mg_iobuf_free(&mgr->out_pool[--mgr->nout_pool]);
+  if (mgr->wakeq != NULL) mg_wakeq_free(mgr->wakeq);
+  if (mgr->poll_state != NULL) mgr->poller->close(mgr->poll_state);
+  if (mgr->ids != NULL) mg_idtab_free(mgr->ids);
+  memset(mgr, 0, sizeof(*mgr));
+  mgr->ready_last = &mgr->ready;
+  mgr->dirty_last = &mgr->dirty;
+  mgr->after_last = &mgr->after;
+  mgr->epoll_fd = mgr->pipe = -1;
+}
+
+int mg_mgr_fd(const struct mg_mgr *mgr) {
+  return mgr->epoll_fd;
+}
+
+struct mg_timer *mg_timer_add(struct mg_mgr *mgr, uint64_t milliseconds, unsigned flags, void (*fn)(void *), void *arg) {
+  struct mg_timer *t = (struct mg_timer *) mg_calloc(1, sizeof(*t));
+  if (t != NULL) mg_timer_init(&mgr->timers, t, milliseconds, flags | MG_TIMER_AUTODELETE, fn, arg);
+  return t;
+}
+
+/* ---- wakeups ---- */
+
+struct wakeup {
+  struct mg_wake node; /* first */
+  unsigned long id;
+  size_t len;
+};
+
+static void wakeup_drop(struct mg_wake *w) {
+  mg_free(w);
+}
+
+static void wakeup_run(struct mg_wake *w, void *ctx) {
+  struct wakeup *m = (struct wakeup *) (void *) w;
+  struct mg_connection *c = (struct mg_connection *) mg_idtab_find(((struct mg_mgr *) ctx)->ids, m->id);
+  if (c != NULL && !c->is_dead) {
+    struct mg_str data = {(char *) (m + 1), m->len};
+    mg_touch(c);
+    mg_call(c, MG_EV_WAKEUP, &data);
+  }
+  mg_free(m);
+}
+
+bool mg_wakeup_init_n(struct mg_mgr *mgr, size_t max_bytes) {
+  if (mgr->wakeq == NULL) return false;
+  mg_wakeq_limit(mgr->wakeq, max_bytes);
+  mgr->pipe = mg_wakeq_fd(mgr->wakeq);
+  return true;
+}
+
+bool mg_wakeup_init(struct mg_mgr *mgr) {
+  return mg_wakeup_init_n(mgr, WAKE_BYTES);
+}
+
+bool mg_wakeup(struct mg_mgr *mgr, unsigned long id, const void *buf, size_t len) {
+  struct wakeup *m;
+  if (mgr->pipe < 0 || !mg_idtab_alive(mgr->ids, id) || len > (size_t) -1 / 2) return false;
+  m = (struct wakeup *) mg_malloc(sizeof(*m) + len);
+  if (m == NULL) return false;
+  m->node.next = NULL;
+  m->node.bytes = sizeof(*m) + len;
+  m->node.run = wakeup_run;
+  m->node.drop = wakeup_drop;
+  m->id = id;
+  m->len = len;
+  if (len > 0) memcpy(m + 1, buf, len);
+  if (mg_wakeq_post(mgr->wakeq, &m->node)) return true;
+  mg_free(m);
+  return false;
+}

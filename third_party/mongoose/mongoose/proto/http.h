@@ -1,0 +1,65 @@
+/* http.h - HTTP/1.1 over connections: listen, answer at once, later, or piece by piece (RFC 9110, RFC 9112).
+ *
+ * A request and its answer are one exchange. Handlers get MG_EV_HTTP_HDRS once when the head is there and MG_EV_HTTP_MSG when
+ * the body is, too. Answers leave in the order of the requests, whatever order they are given in.
+ */
+#pragma once
+#include "mongoose/codec/http_parse.h"
+#include "mongoose/codec/http_text.h"
+#include "mongoose/loop/conn.h"
+
+MG_BEGIN_DECLS
+
+struct mg_connection *mg_http_listen(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data);
+struct mg_connection *mg_http_listen_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
+                                          const struct mg_listen_opts *opts);
+struct mg_connection *mg_http_connect(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data);
+
+/* ---- answering at once ---- */
+
+/* Mongoose's: `headers` are lines with \r\n (or NULL), the body is formatted. */
+void mg_http_reply(struct mg_connection *c, int code, const char *headers, const char *body_fmt, ...);
+
+/* Pointer and length; a NUL byte is a byte. Adds Date, Content-Length (not for 1xx, 204, 304) and Connection where the headers
+ * lack them; a HEAD request gets the head only. False, with mgr->status: MG_ESTATE when the request is answered already or there
+ * is none on this HTTP connection, MG_ECLOSED, MG_ENOMEM. */
+bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body);
+/* The same, the body by reference until done(arg), which is always called. */
+bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg);
+
+/* ---- answering piece by piece ---- */
+
+/* The head of an answer whose body follows in mg_http_write_chunk calls: chunked for HTTP/1.1, until the close for HTTP/1.0,
+ * counted when the headers have a Content-Length. False as above. */
+bool mg_http_start(struct mg_connection *c, int code, struct mg_str headers);
+/* A piece of body; len 0 ends it. After a head sent with mg_send or mg_printf it writes a chunk. */
+void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len);
+void mg_http_printf_chunk(struct mg_connection *c, const char *fmt, ...);
+
+/* ---- answering later ---- */
+
+/* In the handler of a request: its answer comes later, other requests of the connection may go on meanwhile. The number
+ * of the exchange, > 0, or 0 when there is nothing to answer. */
+unsigned long mg_http_defer(struct mg_connection *c);
+/* Point the functions above at that exchange, until mg_http_unaim. False when it is answered or gone. */
+bool mg_http_aim(struct mg_connection *c, unsigned long exchange);
+void mg_http_unaim(struct mg_connection *c);
+/* Number of the exchange that waits for an answer now, 0 for none. */
+unsigned long mg_http_current(const struct mg_connection *c);
+/* Non-zero when some exchange of this connection is not fully answered. */
+bool mg_http_busy(const struct mg_connection *c);
+
+/* ---- request bodies as they come ---- */
+
+typedef void (*mg_http_body_fn)(struct mg_connection *c, struct mg_str piece, bool last, void *arg);
+/* In MG_EV_HTTP_HDRS: have the body in pieces (decoded; the last call has last set and no bytes) instead of MG_EV_HTTP_MSG.
+ * Set c->is_full to pause, clear it and mg_touch(c) to go on. The size limit is then `max_body` bytes, 0: none. */
+bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg, uint64_t max_body);
+
+/* ---- answers that need no handler ---- */
+
+/* GET and HEAD of exactly `path` on this listener are answered from memory; other methods get 405. Everything is copied.
+ * A path that is set again replaces the answer. False: MG_EINVAL (no HTTP listener, bad path or status), MG_ENOMEM. */
+bool mg_route_static(struct mg_connection *listener, struct mg_str path, int status, struct mg_str headers, struct mg_str body);
+
+MG_END_DECLS

@@ -1,0 +1,504 @@
+/* http_conn.c - from bytes to requests: one step of the connection's state at a time, as far as the bytes go. */
+#include "mongoose/proto/http_conn.h"
+
+#include <string.h>
+
+#include "mongoose/base/alloc.h"
+#include "mongoose/base/status.h"
+
+enum {
+  SPARE_STATES = 512,
+  PIPELINE_BYTES = 65536, /* requests behind one that waits for its answer: bytes taken before reading stops */
+};
+
+/* ---- state, from the pool ---- */
+
+static void pool_free(void *arg) {
+  struct mg_http_pool *pool = (struct mg_http_pool *) arg;
+  struct mg_http_conn *hc, *next;
+  for (hc = pool->spare; hc != NULL; hc = next) {
+    next = hc->next_spare;
+    mg_free(hc);
+  }
+  mg_free(pool);
+}
+
+struct mg_http_pool *mg_http_pool(struct mg_mgr *mgr) {
+  if (MG_UNLIKELY(mgr->proto_pool == NULL)) {
+    mgr->proto_pool = mg_calloc(1, sizeof(struct mg_http_pool));
+    mgr->proto_pool_free = mgr->proto_pool != NULL ? pool_free : NULL;
+  }
+  return (struct mg_http_pool *) mgr->proto_pool;
+}
+
+static struct mg_http_conn *state_new(struct mg_connection *c) {
+  struct mg_http_pool *pool = mg_http_pool(c->mgr);
+  struct mg_http_conn *hc;
+  if (pool == NULL) return NULL;
+  hc = pool->spare;
+  if (hc != NULL) {
+    pool->spare = hc->next_spare;
+    pool->nspare--;
+  } else {
+    hc = (struct mg_http_conn *) mg_malloc(sizeof(*hc));
+    if (hc == NULL) return NULL;
+  }
+  memset(hc, 0, sizeof(*hc));
+  hc->queue_last = &hc->queue;
+  c->pfn_data = hc;
+  return hc;
+}
+
+static void state_free(struct mg_connection *c, struct mg_http_conn *hc) {
+  struct mg_http_pool *pool = mg_http_pool(c->mgr);
+  c->pfn_data = NULL;
+  if (hc->hm != NULL) mg_free(hc->hm);
+  if (hc->now.watch != NULL) mg_http_watch_free(&hc->now);
+  if (hc->queue != NULL || hc->aimed != NULL) mg_xchg_free_all(c, hc);
+  if (pool->nspare < SPARE_STATES) {
+    hc->next_spare = pool->spare;
+    pool->spare = hc;
+    pool->nspare++;
+  } else {
+    mg_free(hc);
+  }
+}
+
+/* The scratch message serves whatever is whole in one read; the rest needs its own. */
+static bool own_message(struct mg_connection *c, struct mg_http_conn *hc, unsigned count) {
+  struct mg_http_message *from = &mg_http_pool(c->mgr)->scratch;
+  if (hc->hm != NULL) return true;
+  hc->hm = (struct mg_http_message *) mg_malloc(sizeof(*hc->hm));
+  if (hc->hm == NULL) return false;
+  hc->hm->method = from->method;
+  hc->hm->uri = from->uri;
+  hc->hm->query = from->query;
+  hc->hm->proto = from->proto;
+  hc->hm->body = from->body;
+  hc->hm->head = from->head;
+  hc->hm->message = from->message;
+  if (count < MG_MAX_HTTP_HEADERS) count++; /* the terminator, too */
+  memcpy(hc->hm->headers, from->headers, count * sizeof(from->headers[0]));
+  return true;
+}
+
+/* ---- one request after the other ---- */
+
+static void tell(struct mg_connection *c, struct mg_http_conn *hc, int ev, struct mg_http_message *hm) {
+  hc->in_handler = 1;
+  if (c->fn != NULL) c->fn(c, ev, hm);
+  hc->in_handler = 0;
+}
+
+static void consume(struct mg_connection *c, size_t n) {
+  mg_iobuf_del(&c->recv, 0, n);
+}
+
+static void fresh_head(struct mg_http_conn *hc) {
+  mg_http_parser_reset(&hc->p);
+  memset(&hc->chunked, 0, sizeof(hc->chunked));
+  hc->streaming = 0;
+}
+
+static bool over(const struct mg_connection *c, const struct mg_http_conn *hc) {
+  return c->is_closing || c->is_dead || c->pfn_data != hc || hc->phase == MG_HTTP_OVER;
+}
+
+/* Nothing more is read; what is queued goes out, then the connection ends. */
+static void finish_connection(struct mg_connection *c, struct mg_http_conn *hc, bool linger) {
+  hc->phase = MG_HTTP_OVER;
+  if (hc->queue != NULL) return; /* the last of them ends it */
+  c->is_draining = 1;
+  if (linger || c->recv.len > 0) mg_linger(c);
+}
+
+/* The request is answered: on to the next. False: no next. */
+static bool next_request(struct mg_connection *c, struct mg_http_conn *hc) {
+  struct mg_http_xchg *x = hc->cur;
+  bool go_on = x->keep_alive, linger = x->linger;
+  c->is_resp = 0;
+  if (x->watch != NULL) mg_http_watch_free(x);
+  hc->cur = NULL;
+  if (hc->hm != NULL) {
+    mg_free(hc->hm);
+    hc->hm = NULL;
+  }
+  if (hc->queue != NULL) mg_xchg_release(c, hc);
+  if (c->is_draining || c->is_closing) return false;
+  if (!go_on) {
+    finish_connection(c, hc, linger);
+    return false;
+  }
+  hc->phase = MG_HTTP_HEAD;
+  return true;
+}
+
+static void idle(struct mg_connection *c, struct mg_http_conn *hc) {
+  uint32_t ms = c->listener->limits.idle_timeout;
+  if (hc->stopped_reading) c->is_full = 0;
+  state_free(c, hc);
+  mg_read_due(c, ms > 0 ? c->mgr->now + ms : 0);
+}
+
+/* The message is with its handler, or was: what now? True: the next one may be looked at. */
+static bool after_handler(struct mg_connection *c, struct mg_http_conn *hc) {
+  struct mg_http_xchg *x = hc->cur;
+  if (x->answer == MG_ANSWER_DONE) return next_request(c, hc);
+  if (x->deferred && x->answer == MG_ANSWER_NONE) {
+    if (!hc->cur->keep_alive) {
+      hc->phase = MG_HTTP_OVER;
+      return false;
+    }
+    hc->cur = NULL;
+    c->is_resp = 0;
+    if (hc->hm != NULL) {
+      mg_free(hc->hm);
+      hc->hm = NULL;
+    }
+    hc->phase = MG_HTTP_HEAD;
+    return true;
+  }
+  mg_http_watch_raw(c, x);
+  if (x->answer == MG_ANSWER_DONE) return next_request(c, hc);
+  hc->phase = MG_HTTP_ANSWER;
+  if (c->read_due != 0) mg_read_due(c, 0);
+  return false;
+}
+
+static bool deliver(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm, size_t consumed) {
+  c->is_resp = 1;
+  c->hint = 0;
+  if (hc->cur->answer != MG_ANSWER_DONE) tell(c, hc, MG_EV_HTTP_MSG, hm);
+  if (c->is_closing || c->is_dead) return false;
+  consume(c, consumed);
+  if (c->pfn_data != hc) return false; /* another protocol took over */
+  return after_handler(c, hc);
+}
+
+/* ---- the body ---- */
+
+static void body_deadline(struct mg_connection *c, struct mg_http_conn *hc) {
+  const struct mg_limits *l = &c->listener->limits;
+  uint64_t due = l->body_timeout > 0 ? c->mgr->now + l->body_timeout : 0, slow = 0;
+  if (l->min_rate > 0) { /* the moment the average falls below the rate, if nothing more comes */
+    slow = hc->body_len * 1000 / l->min_rate;
+    slow = hc->body_since + (slow > l->body_grace ? slow : l->body_grace);
+    if (due == 0 || slow < due) due = slow;
+  }
+  mg_read_due(c, due);
+}
+
+static void stream_piece(struct mg_connection *c, struct mg_http_conn *hc, struct mg_str piece, bool last) {
+  hc->in_handler = 1;
+  hc->body_fn(c, piece, last, hc->body_arg);
+  hc->in_handler = 0;
+}
+
+static bool stream_ended(struct mg_connection *c, struct mg_http_conn *hc) {
+  struct mg_str none = {NULL, 0};
+  mg_read_due(c, 0);
+  c->is_resp = 1;
+  hc->cur->early = 0;
+  stream_piece(c, hc, none, true);
+  return over(c, hc) ? false : after_handler(c, hc);
+}
+
+static bool stream_body(struct mg_connection *c, struct mg_http_conn *hc) {
+  while (c->recv.len > 0 && !c->is_full) {
+    struct mg_str in = {(char *) c->recv.buf, c->recv.len}, piece;
+    ptrdiff_t used;
+    if (hc->p.chunked) {
+      used = mg_http_chunked_feed(&hc->chunked, in, &piece);
+      if (used < 0) {
+        mg_http_refuse(c, hc, 400, "malformed chunk");
+        return false;
+      }
+    } else {
+      uint64_t left = hc->p.content_length - hc->body_len;
+      piece = in;
+      if (piece.len > left) piece.len = (size_t) left;
+      used = (ptrdiff_t) piece.len;
+    }
+    hc->body_len += piece.len;
+    if (hc->body_max > 0 && hc->body_len > hc->body_max) {
+      mg_http_refuse(c, hc, 413, "body too large");
+      return false;
+    }
+    if (piece.len > 0) {
+      body_deadline(c, hc);
+      stream_piece(c, hc, piece, false);
+      if (over(c, hc)) return false;
+    }
+    consume(c, (size_t) used);
+    if (hc->p.chunked ? hc->chunked.done : hc->body_len == hc->p.content_length) return stream_ended(c, hc);
+  }
+  if (c->is_full && c->read_due != 0) mg_read_due(c, 0); /* the pause is ours, not the peer's */
+  return false;
+}
+
+/* Decode what is new behind what is decoded, so that the body ends up in one piece. */
+static bool decode_chunks(struct mg_connection *c, struct mg_http_conn *hc) {
+  while (hc->raw_at < c->recv.len && !hc->chunked.done) {
+    struct mg_str in = {(char *) c->recv.buf + hc->raw_at, c->recv.len - (size_t) hc->raw_at}, piece;
+    ptrdiff_t used = mg_http_chunked_feed(&hc->chunked, in, &piece);
+    if (used <= 0) {
+      mg_http_refuse(c, hc, used == MG_ETOOBIG ? 413 : 400, "malformed chunk");
+      return false;
+    }
+    if (hc->body_len + piece.len > hc->body_max) {
+      mg_http_refuse(c, hc, 413, "body too large");
+      return false;
+    }
+    if (piece.len > 0) memmove(c->recv.buf + hc->head_len + hc->body_len, piece.buf, piece.len);
+    hc->body_len += piece.len;
+    hc->raw_at += (uint64_t) used;
+  }
+  if (hc->chunked.done) return true;
+  /* Close the gap that framing left, so that it is not kept for the whole of a large body. */
+  c->recv.len = hc->head_len + (size_t) hc->body_len;
+  hc->raw_at = c->recv.len;
+  body_deadline(c, hc);
+  return false;
+}
+
+static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
+  struct mg_http_message *hm = hc->hm;
+  size_t end;
+  if (hc->p.chunked) {
+    if (!decode_chunks(c, hc)) return false;
+    end = (size_t) hc->raw_at;
+  } else {
+    end = hc->head_len + (size_t) hc->p.content_length;
+    hc->body_len = c->recv.len < end ? c->recv.len - hc->head_len : hc->p.content_length;
+    if (c->recv.len < end) {
+      body_deadline(c, hc);
+      return false;
+    }
+  }
+  mg_http_message_rebase(hm, (const char *) c->recv.buf - hc->p.base);
+  hc->p.base = (const char *) c->recv.buf;
+  hm->body.buf = (char *) c->recv.buf + hc->head_len;
+  hm->body.len = (size_t) hc->body_len;
+  hm->message.len = hm->head.len + hm->body.len;
+  mg_read_due(c, 0);
+  hc->body_here = 1;
+  hc->cur->early = 0;
+  return deliver(c, hc, hm, end);
+}
+
+/* ---- the head ---- */
+
+/* A body follows that is not here yet. True: go on with it. */
+static bool start_body(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm) {
+  static const char go_ahead[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  if (!own_message(c, hc, hc->p.count)) {
+    mg_http_refuse(c, hc, 503, "out of memory");
+    return false;
+  }
+  hm = hc->hm;
+  hc->phase = MG_HTTP_BODY;
+  hc->cur->early = 1;
+  tell(c, hc, MG_EV_HTTP_HDRS, hm);
+  if (over(c, hc)) return false;
+  if (hc->cur->answer == MG_ANSWER_NONE && !hc->cur->deferred) mg_http_watch_raw(c, hc->cur);
+  if (hc->cur->answer == MG_ANSWER_DONE) { /* refused, or at least not waited for */
+    hc->cur->keep_alive = 0;
+    hc->cur->linger = 1;
+    return next_request(c, hc);
+  }
+  if (hc->p.expect_continue && c->recv.len <= hc->head_len && hc->cur->answer == MG_ANSWER_NONE) {
+    mg_send(c, go_ahead, sizeof(go_ahead) - 1);
+    hc->cur->mark += sizeof(go_ahead) - 1;
+  }
+  hc->body_since = c->mgr->now;
+  if (hc->streaming) {
+    consume(c, hc->head_len);
+  } else {
+    hc->raw_at = hc->head_len;
+    if (hc->p.has_length) c->hint = hc->head_len + (size_t) hc->p.content_length;
+  }
+  body_deadline(c, hc);
+  return true;
+}
+
+static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
+  const struct mg_limits *l = &c->listener->limits;
+  struct mg_http_parse_limits pl = {l->max_uri, l->max_header, l->max_head, l->max_headers};
+  struct mg_http_message *hm = hc->hm != NULL ? hc->hm : &mg_http_pool(c->mgr)->scratch;
+  struct mg_str in = {(char *) c->recv.buf, c->recv.len};
+  bool fresh = hc->p.scanned == 0;
+  int n = mg_http_parse_head(&hc->p, in, &pl, hm);
+  struct mg_http_xchg *x;
+  if (MG_UNLIKELY(n == 0)) {
+    if (!own_message(c, hc, hc->p.count)) mg_http_refuse(c, hc, 503, "out of memory");
+    if (fresh && hc->phase == MG_HTTP_HEAD) mg_read_due(c, l->header_timeout > 0 ? c->mgr->now + l->header_timeout : 0);
+    return false;
+  }
+  if (!mg_xchg_begin(c, hc)) {
+    c->is_closing = 1;
+    return false;
+  }
+  x = hc->cur;
+  c->served++;
+  c->mgr->stats.requests++;
+  if (MG_UNLIKELY(n < 0)) {
+    x->minor = 1;
+    mg_http_refuse(c, hc, -n, hc->p.why);
+    return false;
+  }
+  x->minor = hc->p.minor;
+  x->is_head = hc->p.is_head;
+  x->keep_alive = hc->p.keep_alive && (l->max_requests == 0 || c->served < l->max_requests);
+  hc->head_len = (uint32_t) n;
+  hc->body_len = 0;
+  hc->body_max = l->max_body;
+  hc->body_here = hc->p.chunked == 0 && (!hc->p.has_length || c->recv.len - (size_t) n >= hc->p.content_length);
+  if (MG_LIKELY(hc->body_here)) {
+    size_t end = (size_t) n + (hc->p.has_length ? (size_t) hc->p.content_length : 0);
+    if (c->listener->routes != NULL && mg_http_route(c, hc, hm)) {
+      consume(c, end);
+      return next_request(c, hc);
+    }
+    tell(c, hc, MG_EV_HTTP_HDRS, hm);
+    if (over(c, hc)) return false;
+    if (hc->streaming) {
+      hc->phase = MG_HTTP_BODY;
+      hc->body_since = c->mgr->now;
+      consume(c, (size_t) n);
+      return end > (size_t) n ? true : stream_ended(c, hc);
+    }
+    return deliver(c, hc, hm, end);
+  }
+  if (!start_body(c, hc, hm)) return hc == c->pfn_data && hc->phase == MG_HTTP_HEAD && !over(c, hc);
+  if (!hc->streaming && hc->p.has_length && hc->p.content_length > hc->body_max) {
+    mg_http_refuse(c, hc, 413, "body too large");
+    return false;
+  }
+  return true;
+}
+
+void mg_http_go_on(struct mg_connection *c) {
+  struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
+  bool more = true;
+  while (more) {
+    if (c->is_closing || c->is_draining || c->is_dead) return;
+    if (hc == NULL) {
+      if (c->recv.len == 0) return;
+      hc = state_new(c);
+      if (hc == NULL) {
+        c->is_closing = 1;
+        return;
+      }
+    }
+    switch (hc->phase) {
+      case MG_HTTP_HEAD:
+        if (hc->cur == NULL && hc->queue != NULL && hc->queued >= c->listener->limits.max_pipeline) {
+          more = false; /* enough of them wait */
+          break;
+        }
+        if (c->recv.len == 0) {
+          if (hc->queue == NULL) idle(c, hc);
+          return;
+        }
+        more = read_head(c, hc);
+        if (more && hc->phase == MG_HTTP_HEAD) fresh_head(hc);
+        break;
+      case MG_HTTP_BODY:
+        more = hc->streaming ? stream_body(c, hc) : collect_body(c, hc);
+        if (more) fresh_head(hc);
+        break;
+      case MG_HTTP_ANSWER:
+        if (hc->cur->answer != MG_ANSWER_DONE) mg_http_watch_raw(c, hc->cur);
+        more = hc->cur->answer == MG_ANSWER_DONE && next_request(c, hc);
+        if (more) fresh_head(hc);
+        break;
+      default:
+        more = false;
+        break;
+    }
+    if (c->pfn_data != hc) return; /* gone, or another protocol */
+  }
+  if (c->is_closing || c->is_draining || c->is_dead) return;
+  /* Somebody who asks faster than he is answered is read no further. */
+  if (hc->phase == MG_HTTP_ANSWER || hc->phase == MG_HTTP_HEAD) {
+    bool stop = c->recv.len >= PIPELINE_BYTES && (hc->phase == MG_HTTP_ANSWER || hc->queue != NULL);
+    if (stop != hc->stopped_reading) {
+      hc->stopped_reading = stop;
+      c->is_full = stop;
+    }
+  }
+}
+
+/* ---- hooks ---- */
+
+static void http_settle(struct mg_connection *c) {
+  struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
+  if (hc == NULL && c->recv.len == 0) return;
+  if (hc != NULL && hc->queue != NULL) {
+    mg_xchg_release(c, hc);
+    if (c->is_draining || c->is_closing) return;
+  }
+  if (!c->is_listening) mg_http_go_on(c);
+}
+
+static void http_timeout(struct mg_connection *c) {
+  struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
+  c->mgr->stats.timeouts++;
+  if (hc != NULL && (hc->phase == MG_HTTP_BODY || (hc->phase == MG_HTTP_HEAD && c->recv.len > 0))) {
+    if (hc->cur != NULL || mg_xchg_begin(c, hc)) {
+      mg_http_refuse(c, hc, 408, hc->phase == MG_HTTP_BODY ? "body too slow" : "head too slow");
+      return;
+    }
+  }
+  if (hc != NULL && hc->queue != NULL) return; /* it waits for us */
+  c->is_draining = 1;
+}
+
+static void http_sending_ref(struct mg_connection *c, const char *buf, size_t len) {
+  struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
+  struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
+  if (x == NULL || x->answer == MG_ANSWER_STREAM || x->answer == MG_ANSWER_DONE) return;
+  mg_http_watch_raw(c, x);
+  mg_http_watch_bytes(x, buf, len);
+}
+
+const struct mg_proto mg_proto_http = {"http", http_settle, http_timeout, http_sending_ref};
+
+static void http_event(struct mg_connection *c, int ev, void *ev_data) {
+  if (ev == MG_EV_READ) {
+    mg_http_go_on(c);
+  } else if (ev == MG_EV_ACCEPT) {
+    if (mg_http_pool(c->mgr) == NULL) c->is_closing = 1;
+    if (c->listener->limits.header_timeout > 0) mg_read_due(c, c->mgr->now + c->listener->limits.header_timeout);
+  } else if (ev == MG_EV_CLOSE) {
+    if (c->pfn_data != NULL) state_free(c, (struct mg_http_conn *) c->pfn_data);
+  }
+  (void) ev_data;
+}
+
+struct mg_connection *mg_http_listen_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
+                                          const struct mg_listen_opts *opts) {
+  struct mg_connection *c = mg_listen_with(mgr, url, fn, fn_data, opts);
+  if (c != NULL) {
+    c->pfn = http_event;
+    c->proto = &mg_proto_http;
+  }
+  return c;
+}
+
+struct mg_connection *mg_http_listen(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data) {
+  return mg_http_listen_with(mgr, url, fn, fn_data, NULL);
+}
+
+bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg, uint64_t max_body) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  if (hc == NULL || !hc->in_handler || hc->cur == NULL || hc->phase > MG_HTTP_BODY || hc->streaming) {
+    c->mgr->status = MG_ESTATE;
+    return false;
+  }
+  hc->streaming = 1;
+  hc->body_fn = fn;
+  hc->body_arg = arg;
+  hc->body_max = max_body;
+  return true;
+}

@@ -1,0 +1,373 @@
+/* http_reply.c - heads and bodies of answers, by pointer and length. */
+#include <stdarg.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "mongoose/base/clock.h"
+#include "mongoose/base/printf.h"
+#include "mongoose/base/status.h"
+#include "mongoose/loop/io.h"
+#include "mongoose/proto/http_conn.h"
+
+enum { HEAD_ROOM = 256 }; /* status line and the fields we add */
+
+/* What the application's own header lines settle already. */
+struct own_headers {
+  bool date, length, connection, close, transfer, chunked;
+  uint64_t content_length;
+};
+
+struct mg_str mg_http_date(struct mg_mgr *mgr) {
+  struct mg_http_pool *pool = mg_http_pool(mgr);
+  struct mg_str s = {NULL, 0};
+  if (pool == NULL) return s;
+  if (MG_UNLIKELY(mgr->now >= pool->date_until)) {
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    uint64_t ms = mg_now();
+    time_t t = (time_t) (ms / 1000);
+    struct tm tm;
+    gmtime_r(&t, &tm); /* strftime would speak the process's language */
+    pool->date_len = (unsigned) mg_snprintf(pool->date, sizeof(pool->date), "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
+                                            days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900,
+                                            tm.tm_hour, tm.tm_min, tm.tm_sec);
+    pool->date_until = mgr->now + 1000 - ms % 1000;
+  }
+  s.buf = pool->date;
+  s.len = pool->date_len;
+  return s;
+}
+
+static bool is(struct mg_str s, const char *name) {
+  return strlen(name) == s.len && strncasecmp(s.buf, name, s.len) == 0;
+}
+
+static bool has_token(const char *p, const char *end, const char *word) {
+  size_t n = strlen(word);
+  for (; p + n <= end; p++) {
+    if (strncasecmp(p, word, n) == 0) return true;
+  }
+  return false;
+}
+
+static void look_at(struct mg_str headers, struct own_headers *own) {
+  const char *p = headers.buf, *end = headers.buf + headers.len;
+  memset(own, 0, sizeof(*own));
+  while (p < end) {
+    const char *eol = (const char *) memchr(p, '\n', (size_t) (end - p)), *colon;
+    if (eol == NULL) eol = end;
+    colon = (const char *) memchr(p, ':', (size_t) (eol - p));
+    if (colon != NULL) {
+      struct mg_str name = {(char *) (size_t) p, (size_t) (colon - p)};
+      if (is(name, "Date")) own->date = true;
+      if (is(name, "Content-Length")) {
+        const char *d = colon + 1;
+        own->length = true;
+        while (d < eol && (*d == ' ' || *d == '\t')) d++;
+        for (; d < eol && *d >= '0' && *d <= '9'; d++) own->content_length = own->content_length * 10 + (uint64_t) (*d - '0');
+      }
+      if (is(name, "Connection")) {
+        own->connection = true;
+        own->close = has_token(colon, eol, "close");
+      }
+      if (is(name, "Transfer-Encoding")) {
+        own->transfer = true;
+        own->chunked = has_token(colon, eol, "chunked");
+      }
+    }
+    p = eol + 1;
+  }
+}
+
+/* What an answer written now would belong to. *ok is false when that is nothing, or answered. */
+static struct mg_http_xchg *begin(struct mg_connection *c, bool *ok) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
+  *ok = true;
+  if (MG_UNLIKELY(c->is_dead)) {
+    c->mgr->status = MG_ECLOSED;
+    *ok = false;
+  } else if (c->proto == &mg_proto_http) {
+    if (x != NULL && x->answer < MG_ANSWER_DONE) mg_http_watch_raw(c, x); /* may find that bytes were written by hand */
+    if (x == NULL || x->answer != MG_ANSWER_NONE) {
+      c->mgr->status = MG_ESTATE;
+      *ok = false;
+    }
+  }
+  return x;
+}
+
+static char *put(char *p, const char *s, size_t n) {
+  memcpy(p, s, n);
+  return p + n;
+}
+
+static char *put_number(char *p, uint64_t v) {
+  char t[20], *e = t + sizeof(t), *s = e;
+  do {
+    *--s = (char) ('0' + v % 10);
+    v /= 10;
+  } while (v > 0);
+  return put(p, s, (size_t) (e - s));
+}
+
+#define PUT(p, literal) put(p, literal, sizeof(literal) - 1)
+
+static char *put_status(char *p, int code) {
+  const char *text;
+  size_t n;
+  if (MG_LIKELY(code == 200)) return PUT(p, "HTTP/1.1 200 OK\r\n");
+  p = PUT(p, "HTTP/1.1 ");
+  p = put_number(p, (uint64_t) (code < 100 || code > 999 ? 500 : code));
+  *p++ = ' ';
+  text = mg_http_status_text(code);
+  n = strlen(text);
+  p = put(p, text, n < 64 ? n : 64);
+  return PUT(p, "\r\n");
+}
+
+static bool without_body(int code) {
+  return (code >= 100 && code < 200) || code == 204 || code == 304;
+}
+
+/* Does the connection end with this answer? Settles x->keep_alive. */
+static void settle_keep_alive(struct mg_http_xchg *x, const struct own_headers *own) {
+  if (own->close || x->early) x->keep_alive = 0;
+  if (x->early) x->linger = 1;
+}
+
+static char *put_connection(char *p, const struct mg_http_xchg *x, const struct own_headers *own) {
+  if (x == NULL || own->connection) return p;
+  if (!x->keep_alive) return PUT(p, "Connection: close\r\n");
+  if (x->minor == 0) return PUT(p, "Connection: keep-alive\r\n");
+  return p;
+}
+
+static void count(struct mg_mgr *mgr, int code) {
+  if (code >= 500) {
+    mgr->stats.responses_5xx++;
+  } else if (code >= 400) {
+    mgr->stats.responses_4xx++;
+  }
+}
+
+/* Head of a whole answer of `len` bytes, and room for `extra` bytes behind it. NULL: refused. */
+static char *whole_head(struct mg_connection *c, int code, struct mg_str headers, size_t len, size_t extra,
+                        struct mg_http_xchg **xp) {
+  struct own_headers own;
+  struct mg_http_xchg *x;
+  struct mg_str date;
+  char *p;
+  bool ok;
+  x = *xp = begin(c, &ok);
+  if (!ok) return NULL;
+  if (!mg_send_reserve(c, HEAD_ROOM + headers.len + extra)) {
+    c->mgr->status = MG_ENOMEM;
+    return NULL;
+  }
+  if (headers.len > 0) {
+    look_at(headers, &own);
+  } else {
+    memset(&own, 0, sizeof(own));
+  }
+  if (x != NULL) settle_keep_alive(x, &own);
+  p = put_status((char *) c->send.buf + c->send.len, code);
+  if (headers.len > 0) p = put(p, headers.buf, headers.len);
+  if (!own.date) {
+    date = mg_http_date(c->mgr);
+    p = put(p, date.buf, date.len);
+  }
+  p = put_connection(p, x, &own);
+  if (!own.length && !own.transfer && !without_body(code)) {
+    p = PUT(p, "Content-Length: ");
+    p = put_number(p, len);
+    p = PUT(p, "\r\n");
+  }
+  count(c->mgr, code);
+  return PUT(p, "\r\n");
+}
+
+static bool wants_stream(struct mg_str headers, struct mg_str body) {
+  struct own_headers own;
+  if (headers.len == 0 || body.len > 0) return false;
+  look_at(headers, &own);
+  return own.chunked;
+}
+
+bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body) {
+  struct mg_http_xchg *x;
+  char *p;
+  bool bodyless;
+  if (MG_UNLIKELY(wants_stream(headers, body))) return mg_http_start(c, code, headers); /* the recipe with mg_http_write_chunk */
+  p = whole_head(c, code, headers, body.len, body.len, &x);
+  if (p == NULL) return false;
+  bodyless = (x != NULL && x->is_head) || without_body(code);
+  if (!bodyless && body.len > 0) p = put(p, body.buf, body.len);
+  c->send.len = (size_t) (p - (char *) c->send.buf);
+  if (x != NULL) mg_xchg_done(c, mg_http_of(c), x);
+  c->is_resp = 0;
+  mg_send_added(c);
+  return true;
+}
+
+bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {
+  struct mg_http_xchg *x;
+  char *p = whole_head(c, code, headers, body.len, 0, &x);
+  if (p == NULL) {
+    if (done != NULL) done(arg);
+    return false;
+  }
+  c->send.len = (size_t) (p - (char *) c->send.buf);
+  if (x != NULL) mg_xchg_done(c, mg_http_of(c), x);
+  c->is_resp = 0;
+  mg_send_added(c);
+  if ((x != NULL && x->is_head) || without_body(code)) {
+    if (done != NULL) done(arg);
+    return true;
+  }
+  return mg_send_ref(c, body.buf, body.len, done, arg);
+}
+
+void mg_http_reply(struct mg_connection *c, int code, const char *headers, const char *body_fmt, ...) {
+  struct mg_str h = {(char *) (size_t) headers, headers != NULL ? strlen(headers) : 0}, b;
+  struct mg_iobuf io = {NULL, 0, 0, 256, NULL};
+  va_list ap;
+  va_start(ap, body_fmt);
+  mg_vxprintf(mg_pfn_iobuf, &io, body_fmt != NULL ? body_fmt : "", &ap);
+  va_end(ap);
+  b.buf = (char *) io.buf;
+  b.len = io.len;
+  mg_http_reply_n(c, code, h, b);
+  mg_iobuf_free(&io);
+}
+
+/* ---- piece by piece ---- */
+
+/* The application's lines without the Transfer-Encoding: how the body is framed is ours to say. */
+static char *put_without_transfer(char *p, struct mg_str headers) {
+  const char *s = headers.buf, *end = headers.buf + headers.len;
+  while (s < end) {
+    const char *eol = (const char *) memchr(s, '\n', (size_t) (end - s));
+    size_t n = eol != NULL ? (size_t) (eol + 1 - s) : (size_t) (end - s);
+    if (n < 18 || strncasecmp(s, "Transfer-Encoding:", 18) != 0) p = put(p, s, n);
+    s += n;
+  }
+  return p;
+}
+
+bool mg_http_start(struct mg_connection *c, int code, struct mg_str headers) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  struct own_headers own;
+  struct mg_str date;
+  bool ok, last;
+  struct mg_http_xchg *x = begin(c, &ok);
+  char *p;
+  if (!ok || x == NULL) {
+    if (ok) c->mgr->status = MG_ESTATE;
+    return false;
+  }
+  if (!mg_send_reserve(c, HEAD_ROOM + headers.len)) {
+    c->mgr->status = MG_ENOMEM;
+    return false;
+  }
+  look_at(headers, &own);
+  last = x->is_head || without_body(code);
+  x->framing = last ? MG_FRAME_NONE : own.length ? MG_FRAME_LENGTH : x->minor > 0 ? MG_FRAME_CHUNKED : MG_FRAME_CLOSE;
+  x->left = own.content_length;
+  if (x->framing == MG_FRAME_CLOSE) x->keep_alive = 0;
+  settle_keep_alive(x, &own);
+  p = put_status((char *) c->send.buf + c->send.len, code);
+  p = put_without_transfer(p, headers);
+  if (!own.date) {
+    date = mg_http_date(c->mgr);
+    p = put(p, date.buf, date.len);
+  }
+  p = put_connection(p, x, &own);
+  if (x->minor > 0 && !own.length && !without_body(code)) p = PUT(p, "Transfer-Encoding: chunked\r\n");
+  p = PUT(p, "\r\n");
+  c->send.len = (size_t) (p - (char *) c->send.buf);
+  x->answer = MG_ANSWER_STREAM;
+  if (x == hc->cur) c->is_resp = 1;
+  count(c->mgr, code);
+  mg_send_added(c);
+  return true;
+}
+
+static void write_chunk(struct mg_connection *c, const char *buf, size_t len) {
+  char head[20], *p = head;
+  static const char hex[] = "0123456789abcdef";
+  int shift = 60;
+  while (shift > 0 && (len >> shift & 15) == 0) shift -= 4;
+  for (; shift >= 0; shift -= 4) *p++ = hex[len >> shift & 15];
+  p = PUT(p, "\r\n");
+  if (!mg_send_reserve(c, (size_t) (p - head) + len + 2)) {
+    c->is_closing = 1; /* a chunk lost in the middle cannot be told otherwise */
+    mg_touch(c);
+    return;
+  }
+  mg_send(c, head, (size_t) (p - head));
+  mg_send(c, buf, len);
+  mg_send(c, "\r\n", 2);
+}
+
+void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
+  if (x == NULL || x->answer != MG_ANSWER_STREAM) { /* the head was written by hand, or this is a request: the watcher sees the end */
+    write_chunk(c, buf, len);
+    if (len == 0) c->is_resp = 0;
+    return;
+  }
+  if (x->framing == MG_FRAME_CHUNKED) {
+    write_chunk(c, buf, len);
+  } else if (x->framing == MG_FRAME_CLOSE) {
+    mg_send(c, buf, len);
+  } else if (x->framing == MG_FRAME_LENGTH) {
+    if (len > x->left) len = (size_t) x->left; /* more than promised would be read as the next answer */
+    mg_send(c, buf, len);
+    if (len == 0 && x->left > 0) { /* less than promised: the client must notice */
+      x->keep_alive = 0;
+      c->is_failed = 1;
+    }
+    x->left -= len;
+    if (x->left == 0) len = 0;
+  }
+  if (len == 0) mg_xchg_done(c, hc, x);
+}
+
+void mg_http_printf_chunk(struct mg_connection *c, const char *fmt, ...) {
+  struct mg_iobuf io = {NULL, 0, 0, 256, NULL};
+  va_list ap;
+  va_start(ap, fmt);
+  mg_vxprintf(mg_pfn_iobuf, &io, fmt, &ap);
+  va_end(ap);
+  mg_http_write_chunk(c, (char *) io.buf, io.len);
+  mg_iobuf_free(&io);
+}
+
+/* ---- refusing ---- */
+
+void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status, const char *why) {
+  struct mg_str headers = {(char *) "Content-Type: text/plain\r\nConnection: close\r\n", 45}, body;
+  struct mg_http_xchg *x = hc->cur;
+  body.buf = (char *) (size_t) (why != NULL ? why : "");
+  body.len = strlen(body.buf);
+  x->linger = 1;
+  hc->target = NULL;
+  if (x->answer == MG_ANSWER_NONE) {
+    bool deferred = x->deferred;
+    x->deferred = 0; /* whoever took it over finds it answered */
+    mg_http_reply_n(c, status, headers, body);
+    x->deferred = deferred;
+  }
+  x->keep_alive = 0;
+  if (hc->hm != NULL) c->hint = 0;
+  hc->phase = MG_HTTP_OVER;
+  if (hc->queue == NULL) {
+    c->is_draining = 1;
+    mg_linger(c);
+  } else {
+    if (x->answer != MG_ANSWER_DONE) mg_xchg_done(c, hc, x); /* cut short in the middle: the close tells */
+    mg_touch(c);
+  }
+}
