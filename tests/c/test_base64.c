@@ -54,8 +54,9 @@ TEST(byte_by_byte_gives_the_same) {
   }
 }
 TEST(garbage_is_refused) {
-  static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg===", "====", "=Zg=", "Z===", "Zm9v=", "Zg==Zg==", "Zm9 ", "Zm9v\n", "-__-",
-                                    "Zh==" /* spare bits */, "Zm9=", "Zm\xff" "v", "A=A=", "Zg==\n"};
+  static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg===", "====", "=Zg=", "Z===", "Zm9v=", "Zg==Zg==",
+                                    "Zm9 ", "Zm9v\n", "-__-",
+                                    "Zh==" /* spare bits */, "Zm9=", "A=A=", "Zg==\n", "Zm\377v"};
   static const char *const bad_url[] = {"Z", "Zg==", "+//+", "Zh", "Zm9", "Zm9vY", "Zm 9"};
   char out[40];
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -119,7 +119,7 @@ TEST(lines_of_threads_do_not_mix) {
   for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
   int lines = 0;
   for (char *p = (char *) out.buf, *nl; (nl = strchr(p, '\n')) != NULL; p = nl + 1, lines++) {
-    CHECK(nl - p > 5 && (memcmp(nl - 5, "[aaa]", 5) == 0 || memcmp(nl - 5, "[bbb]", 5) == 0 || memcmp(nl - 5, "[ccc]", 5) == 0));
+    CHECK(nl - p > 5 && (!memcmp(nl - 5, "[aaa]", 5) || !memcmp(nl - 5, "[bbb]", 5) || !memcmp(nl - 5, "[ccc]", 5)));
     CHECK(memchr(p, '[', (size_t) (nl - p)) == nl - 5);
   }
   CHECK_INT(lines, 600);

@@ -78,7 +78,8 @@ TEST(hostile_patterns_end_soon) { /* exponential, or even cubic, matching would 
   CHECK(!mg_match(mg_str_n(s, N), mg_str_n(pattern, M), NULL));
   for (size_t i = 0; i < M; i += 2) pattern[i] = '#';
   CHECK(!mg_match(mg_str_n(s, N), mg_str_n(pattern, M), NULL));
-  for (size_t i = 0; i < M; i += 2) pattern[i] = '*', pattern[i + 1] = '?'; /* '?' over a slash: stars must be taken back */
+  /* a '?' over a slash: stars must be taken back */
+  for (size_t i = 0; i < M; i += 2) pattern[i] = '*', pattern[i + 1] = '?';
   pattern[M - 1] = 'b';
   for (size_t i = 0; i < N; i += 100) s[i] = '/';
   CHECK(!mg_match(mg_str_n(s, N), mg_str_n(pattern, M), NULL));

@@ -33,11 +33,11 @@ TEST(integers_look_as_in_the_c_library) {
     SAME("%d|%i|%u|%x|%X|%o", v, v, v, v, v, v);
     SAME("%5d|%-5d|%05d|%+d|% d|%.4d|%8.4d|%-8.4d|%.0d", v, v, v, v, v, v, v, v, v);
     SAME("%5x|%-5x|%05x|%#x|%.4X|%8.4x|%02x|%#010x", v, v, v, v, v, v, v, v);
-    SAME("%hhd|%hd|%hhu|%hu|%hhx|%02hhX", (signed char) v, (short) v, (unsigned char) v, (unsigned short) v, (unsigned char) v, (unsigned char) v);
+    SAME("%hhd|%hd|%hhu", (signed char) v, (short) v, (unsigned char) v);
+    SAME("%hu|%hhx|%02hhX", (unsigned short) v, (unsigned char) v, (unsigned char) v);
     SAME("%*d|%-*d|%.*d|%*.*d", 6, v, 6, v, 3, v, 7, 4, v);
     SAME("%*d|%.*d", -6, v, -1, v);
   }
-  SAME("%hhx %hx", 0x1234, 0x12345678 & 0xffff);
 }
 TEST(a_precision_switches_zeros_from_the_flag_off) {
   PRINTS("    0042|0042|abc", "%08.4d|%04d|%03s", 42, 42, "abc");
@@ -81,8 +81,8 @@ TEST(doubles_with_a_precision_look_as_in_the_c_library) {
   SAME("%f %5.1f %05.0f %e %.2g", (double) INFINITY, -(double) INFINITY, (double) INFINITY, (double) NAN, (double) NAN);
 }
 TEST(g_is_the_shortest_text_that_reads_back) {
-  PRINTS("0.1 1.5 100 1e+100 -0.25 3 0.30000000000000004 1.7976931348623157e+308 0", "%g %g %g %g %g %g %g %g %g", 0.1, 1.5, 100.0,
-         1e100, -0.25, 3.0, 0.1 + 0.2, 1.7976931348623157e308, 0.0);
+  PRINTS("0.1 1.5 100 1e+100 -0.25 3 0", "%g %g %g %g %g %g %g", 0.1, 1.5, 100.0, 1e100, -0.25, 3.0, 0.0);
+  PRINTS("0.30000000000000004 1.7976931348623157e+308", "%g %g", 0.1 + 0.2, 1.7976931348623157e308);
   uint64_t bits = 0x9e3779b97f4a7c15ULL;
   for (int i = 0; i < 20000; i++) {
     double v;
@@ -94,14 +94,26 @@ TEST(g_is_the_shortest_text_that_reads_back) {
     CHECK(strtod(text, NULL) == v);
   }
 }
-TEST(the_locale_does_not_show) {
-  static const char *const with_comma[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8"};
-  for (size_t i = 0; i < 3; i++) { /* not every machine has one of these */
-    if (setlocale(LC_NUMERIC, with_comma[i]) == NULL) continue;
-    PRINTS("1.5 0.25 1.50", "%g %.2f %.2f", 1.5, 0.25, 1.5);
+TEST(the_locale_does_not_show) { /* needs localedef, to have one with a comma on any machine */
+  char dir[] = "/tmp/locale-XXXXXX", cmd[200];
+  CHECK(mkdtemp(dir) != NULL);
+  snprintf(cmd, sizeof(cmd), "localedef -i de_DE -f UTF-8 %s/comma >/dev/null 2>&1", dir);
+  int made = system(cmd) == 0;
+  setenv("LOCPATH", dir, 1);
+  if (made) {
+    CHECK(setlocale(LC_NUMERIC, "comma") != NULL);
+    char c_library[10];
+    snprintf(c_library, sizeof(c_library), "%.1f", 1.5);
+    CHECK(strcmp(c_library, "1,5") == 0);
+    PRINTS("1.5 0.25 1.50 2.5e+00", "%g %.2f %.2f %.1e", 1.5, 0.25, 1.5, 2.5);
+    PRINTS("0.30000000000000004 1e+100", "%g %g", 0.1 + 0.2, 1e100);
+  } else {
+    fprintf(stderr, "no localedef: only the C locale was tried\n");
   }
   setlocale(LC_NUMERIC, "C");
   PRINTS("1.5", "%g", 1.5);
+  snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+  CHECK_INT(system(cmd), 0);
 }
 TEST(a_format_that_ends_early_ends_the_text) {
   PRINTS("a", "a%");
@@ -133,7 +145,9 @@ TEST(bytes_print_as_hex_base64_and_mac) {
 }
 TEST(an_iobuf_grows_and_keeps_a_nul) {
   struct mg_iobuf io = {NULL, 0, 0, 0, NULL};
-  for (int i = 0; i < 100; i++) CHECK_INT(mg_xprintf(mg_pfn_iobuf, &io, "%03d%c%M", i, ' ', mg_print_hex, 1, "\x5a"), 6);
+  for (int i = 0; i < 100; i++) {
+    CHECK_INT(mg_xprintf(mg_pfn_iobuf, &io, "%03d%c%M", i, ' ', mg_print_hex, 1, "\x5a"), 6);
+  }
   CHECK_INT(io.len, 600);
   CHECK_MEM(io.buf + 594, 7, "099 5a", 7);
   mg_iobuf_free(&io);

@@ -71,7 +71,8 @@ TEST(numbers_of_every_base_and_width) {
   CHECK(mg_str_to_num(mg_str("18446744073709551615"), 10, &d, 8)); CHECK(d == UINT64_MAX);
 }
 TEST(what_is_no_number_or_too_big_leaves_the_value_alone) {
-  static const char *const bad[] = {"", "-1", "+1", " 1", "1 ", "1a", "256", "0x", "0b", "0x100", "99999999999999999999999"};
+  static const char *const bad[] = {"",   "-1", "+1", " 1",    "1 ", "1a",
+                                    "256", "0x", "0b", "0x100", "99999999999999999999999"};
   uint8_t v = 7;
   uint64_t q = 7;
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -96,7 +97,8 @@ TEST(secrets_are_wiped_and_compared) {
 }
 TEST(paths_that_leave_their_directory_are_not_sane) {
   static const char *const good[] = {"", "/", "a", "/a/b.c", "/...", "/a..b/..c/d..", "/.hidden", "/a/~b"};
-  static const char *const bad[] = {"..", "../a", "/..", "/../a", "a/..", "a/../b", "a\\..\\b", "..\\a", "~root", "a\\.."};
+  static const char *const bad[] = {"..",   "../a",     "/..",   "/../a", "a/..",
+                                    "a/../b", "a\\..\\b", "..\\a", "~root", "a\\.."};
   for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) CHECK(mg_path_is_sane(mg_str(good[i])));
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) CHECK(!mg_path_is_sane(mg_str(bad[i])));
   CHECK(!mg_path_is_sane(mg_str_n("a\0b", 3)));

@@ -6,10 +6,14 @@ TEST(ports_come_from_the_url_or_its_scheme) {
   static const struct {
     const char *url;
     int port;
-  } rows[] = {{"http://h", 80}, {"ws://h/x", 80}, {"https://h", 443}, {"wss://h", 443}, {"mqtt://h", 1883}, {"mqtts://h", 8883},
-              {"HTTPS://h", 443}, {"http://h:81", 81}, {"http://h:81/a:82", 81}, {"http://h:65535", 65535}, {"http://h:/", 80},
-              {"http://[::1]", 80}, {"http://[::1]:82", 82}, {"tcp://h", 0}, {"tcp://:1234", 1234}, {"h:99", 99}, {":8080", 8080},
-              {"http://u:1@h", 80}, {"http://u:1@h:2", 2}, {"http://h?x=:5", 80}, {"http://h#:5", 80}, {"http://h:00080", 80},
+  } rows[] = {{"http://h", 80}, {"ws://h/x", 80}, {"https://h", 443}, {"wss://h", 443}, {"mqtt://h", 1883},
+              {"mqtts://h", 8883},
+              {"HTTPS://h", 443}, {"http://h:81", 81}, {"http://h:81/a:82", 81}, {"http://h:65535", 65535},
+              {"http://h:/", 80},
+              {"http://[::1]", 80}, {"http://[::1]:82", 82}, {"tcp://h", 0}, {"tcp://:1234", 1234},
+              {"h:99", 99}, {":8080", 8080},
+              {"http://u:1@h", 80}, {"http://u:1@h:2", 2}, {"http://h?x=:5", 80}, {"http://h#:5", 80},
+              {"http://h:00080", 80},
               {"unix:///tmp/a:1", 0}, {"h/?u=http://x:5", 0}, {"", 0}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     if (mg_url_port(rows[i].url) != rows[i].port) fprintf(stderr, "%s\n", rows[i].url);
@@ -18,7 +22,8 @@ TEST(ports_come_from_the_url_or_its_scheme) {
   CHECK_INT(mg_url_port(NULL), 0);
 }
 TEST(what_is_no_port_is_zero) { /* the one before us made 34463 of 99999 */
-  static const char *const urls[] = {"http://h:99999", "http://h:65536", "http://h:-1", "http://h:8o", "http://h: 80", "http://h:0",
+  static const char *const urls[] = {"http://h:99999", "http://h:65536", "http://h:-1", "http://h:8o",
+                                     "http://h: 80", "http://h:0",
                                      "http://h:0x50", "http://::1", "http://h:80:81", "http://h:18446744073709551696"};
   for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
     if (mg_url_port(urls[i]) != 0) fprintf(stderr, "%s\n", urls[i]);
@@ -68,7 +73,8 @@ TEST(uris) {
 }
 TEST(schemes_with_tls) {
   static const char *const yes[] = {"https://h", "wss://h", "mqtts://h", "ssl://h", "tls://h", "tcps://h", "HttpS://h"};
-  static const char *const no[] = {"http://h", "ws://h", "mqtt://h", "tcp://h", "httpss://h", "https:/h", "h/https://", "", "://h"};
+  static const char *const no[] = {"http://h", "ws://h", "mqtt://h", "tcp://h", "httpss://h", "https:/h",
+                                    "h/https://", "", "://h"};
   for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) CHECK(mg_url_is_ssl(yes[i]));
   for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) CHECK(!mg_url_is_ssl(no[i]));
 }

@@ -1,7 +1,7 @@
 /* fuzz_base64.c - the input as bytes to encode, and as text to decode.
  *
- * Invariant: encoding and decoding gives the bytes back; a text that decodes is exactly what encodes to it (one text per
- * value); buffers one byte too small give 0.
+ * Invariant: encoding and decoding gives the bytes back; a text that decodes is exactly what encodes to it (one text
+ * per value); buffers one byte too small give 0.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* fuzz_printf.c - the printers behind %m and %M, on any bytes. The formats are ours: those of a stranger are never used.
+/* fuzz_printf.c - the printers behind %m and %M, on any bytes. The formats are ours: a stranger's are never used.
  *
  * Invariant: a printer says how much it printed, into any sink; text for JSON holds no control byte and no bare quote;
  * text for HTML no angle bracket or quote; hex and base64 have their lengths.

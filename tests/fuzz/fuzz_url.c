@@ -1,7 +1,7 @@
 /* fuzz_url.c - the input as a URL, as text to encode, as text to decode, and as a form.
  *
- * Invariant: every part of a URL lies inside it; decoding what was encoded gives it back; what was decoded is never longer
- * than it was, never written past the buffer; a form variable lies inside the form.
+ * Invariant: every part of a URL lies inside it; decoding what was encoded gives it back; what was decoded is never
+ * longer than it was, never written past the buffer; a form variable lies inside the form.
  */
 #include <stdint.h>
 #include <stdlib.h>

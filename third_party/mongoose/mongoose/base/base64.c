@@ -1,3 +1,4 @@
+/* base64.c - three bytes are four letters of six bits. Decoding counts the padding first, so that one loop serves both alphabets. */
 #include "mongoose/base/base64.h"
 
 #include <stdbool.h>

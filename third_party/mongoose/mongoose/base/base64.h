@@ -13,13 +13,13 @@ MG_BEGIN_DECLS
 size_t mg_base64_encode(const unsigned char *p, size_t n, char *buf, size_t buflen);
 size_t mg_base64url_encode(const unsigned char *p, size_t n, char *buf, size_t buflen);
 
-/* Bytes written, without the NUL that is put behind them; 0 on garbage, when bytes and NUL do not fit, or for "". On 0 dst
- * begins with a NUL, if it has any room. */
+/* Bytes written, without the NUL that is put behind them; 0 on garbage, when bytes and NUL do not fit, or for "".
+ * On 0 dst begins with a NUL, if it has any room. */
 size_t mg_base64_decode(const char *src, size_t n, char *dst, size_t dstlen);
 size_t mg_base64url_decode(const char *src, size_t n, char *dst, size_t dstlen);
 
 /* A byte at a time: n = mg_base64_update(byte, to, n) …, n = mg_base64_final(to, n), from n = 0. `to` must have room
- * for (bytes + 2) / 3 * 4 + 1 characters. The character at to[n] is scratch until final, which adds padding and a NUL. */
+ * for (bytes + 2) / 3 * 4 + 1 characters. to[n] is scratch until final, which adds padding and a NUL. */
 size_t mg_base64_update(unsigned char byte, char *to, size_t n);
 size_t mg_base64_final(char *to, size_t n);
 

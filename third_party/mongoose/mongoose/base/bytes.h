@@ -41,7 +41,8 @@ static inline uint64_t mg_ntohll(uint64_t net) {
 #define mg_htonl(x) mg_ntohl(x)
 #define mg_htonll(x) mg_ntohll(x)
 
-/* MG_IPV4(127, 0, 0, 1) is a value for mg_addr.addr.ip4; MG_IPV6(0, 0, 0, 0, 0, 0, 0, 1) sixteen initialisers for .ip. */
+/* MG_IPV4(127, 0, 0, 1) is a value for mg_addr.addr.ip4, MG_IPV6(0, 0, 0, 0, 0, 0, 0, 1) sixteen initialisers
+ * for .ip. */
 #define MG_IPV4(a, b, c, d) mg_htonl(MG_U32(a, b, c, d))
 #define MG_IPV6(a, b, c, d, e, f, g, h)                                                                         \
   (uint8_t) ((a) >> 8), (uint8_t) (a), (uint8_t) ((b) >> 8), (uint8_t) (b), (uint8_t) ((c) >> 8), (uint8_t) (c), \

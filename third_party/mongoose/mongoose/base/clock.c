@@ -1,3 +1,4 @@
+/* clock.c - two system clocks and the calendar; no time zone takes part. */
 #include "mongoose/base/clock.h"
 
 uint64_t mg_boot_timestamp_ms;

@@ -1,3 +1,4 @@
+/* crc.c - one table look-up for each byte. */
 #include "mongoose/base/crc.h"
 
 /* table[b]: the remainder of byte b. Spelled out so that no thread has to be the first to fill it. */

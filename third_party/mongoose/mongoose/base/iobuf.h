@@ -30,8 +30,9 @@ void mg_iobuf_free(struct mg_iobuf *io);
 size_t mg_iobuf_add(struct mg_iobuf *io, size_t ofs, const void *buf, size_t len);
 size_t mg_iobuf_del(struct mg_iobuf *io, size_t ofs, size_t len);
 
-/* Ours: room for `extra` more bytes behind len that nobody else looks at, growing geometrically. A chunk that only this buffer
- * holds is written to in place, one that others hold too is left for memory of our own. 1, or 0 when memory is out. */
+/* Ours: room for `extra` more bytes behind len that nobody else looks at, growing geometrically. A chunk that only
+ * this buffer holds is written to in place, one that others hold too is left for memory of our own.
+ * 1, or 0 when memory is out. */
 int mg_iobuf_reserve(struct mg_iobuf *io, size_t extra);
 
 MG_END_DECLS

@@ -1,5 +1,5 @@
 /* list.h - singly linked lists of structs with a `next` field. `head` is the address of the first pointer.
- * Adding to the tail and deleting walk the list: for short lists only. Deleting an element that is not in the list does nothing.
+ * Adding to the tail and deleting walk the list: for short lists only. Deleting what is not in the list does nothing.
  */
 #pragma once
 #include <stddef.h>

@@ -1,3 +1,5 @@
+/* log.c - a message is formatted first and written under a lock then, so that lines of threads do not mix and the lock is
+ * never held while arguments are turned into text. */
 #include "mongoose/base/log.h"
 
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* log.h - messages for the developer, off until asked for: MG_INFO(("%lu accepted", c->id)).
  *
- * One message is one line: control bytes in it (other than a tab) are written as \xNN, so that what a peer sends cannot forge
- * lines. A line goes to the sink whole, even when several threads log. The level may be changed at any time.
+ * One message is one line: control bytes in it (other than a tab) are written as \xNN, so that what a peer
+ * sends cannot forge lines. A line goes to the sink whole, even when several threads log. The level may be changed at any time.
  */
 #pragma once
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* match.c - one loop over string and pattern, and one way back when it is stuck. */
 #include "mongoose/base/match.h"
 
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* md5.c - RFC 1321: 64 rounds over each block of 64 bytes. */
 #include "mongoose/base/md5.h"
 
 #include <string.h>

@@ -1,3 +1,5 @@
+/* printf.c - formats are parsed here, not by the C library, since %m takes its arguments from the middle of the list; only
+ * the digits of doubles come from there. */
 #include "mongoose/base/printf.h"
 
 #include <locale.h>

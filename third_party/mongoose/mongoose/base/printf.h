@@ -2,7 +2,8 @@
  *
  *   %d %i %u %x %X %o %c %s %p %%   flags - 0 + space #, width, precision, * for either, and hh h l ll z j t
  *   %.*s       exactly that many bytes, zero bytes too; with a precision in digits, %.5s, the string may be shorter
- *   %f %e %g   of a double, with '.' in every locale. %g without a precision is the shortest text that reads back as the same number
+ *   %f %e %g   of a double, with '.' in every locale. %g without a precision is the shortest text
+ *              that reads back as the same number
  *   %M         a printer and its arguments: %M of (mg_print_hex, 3, "abc") is 616263
  *   %m         the same between double quotes: {%m:%m} of (MG_ESC("a"), MG_ESC("b")) is {"a":"b"}
  *
@@ -15,8 +16,9 @@
 
 MG_BEGIN_DECLS
 
-typedef void (*mg_pfn_t)(char ch, void *param);                           /* a sink: takes one character */
-typedef size_t (*mg_pm_t)(void (*out)(char, void *), void *param, va_list *ap); /* a printer: takes its arguments from ap */
+typedef void (*mg_pfn_t)(char ch, void *param); /* a sink: takes one character */
+/* A printer: takes its arguments from ap, returns the bytes printed. */
+typedef size_t (*mg_pm_t)(void (*out)(char, void *), void *param, va_list *ap);
 
 /* All return the bytes printed, whether or not the sink had room for them. */
 size_t mg_vxprintf(void (*out)(char, void *), void *param, const char *fmt, va_list *ap);
@@ -31,7 +33,7 @@ char *mg_vmprintf(const char *fmt, va_list *ap);
 char *mg_mprintf(const char *fmt, ...);
 
 /* Sinks. A struct mg_iobuf * that grows (what finds no memory is dropped: compare how much longer it got with what
- * was printed), one that does not grow, and stdout. The first two keep a NUL behind the last byte while there is room. */
+ * was printed), one that does not grow, and stdout. The first two keep a NUL behind the last byte while it fits. */
 void mg_pfn_iobuf(char ch, void *iobuf);
 void mg_pfn_iobuf_noresize(char ch, void *iobuf);
 void mg_pfn_stdout(char ch, void *unused);

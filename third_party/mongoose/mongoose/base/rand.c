@@ -1,3 +1,4 @@
+/* rand.c - the kernel is asked for up to 256 bytes at a time, which it never gives in part. */
 #include "mongoose/base/rand.h"
 
 #include <errno.h>

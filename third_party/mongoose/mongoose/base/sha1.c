@@ -1,3 +1,4 @@
+/* sha1.c - FIPS 180-4 6.1: 80 rounds over each block of 64 bytes. */
 #include "mongoose/base/sha1.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* sha256.c - FIPS 180-4 6.2: 64 rounds over each block of 64 bytes; HMAC hashes twice with the key around. */
 #include "mongoose/base/sha256.h"
 
 #include <string.h>

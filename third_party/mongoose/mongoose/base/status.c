@@ -1,3 +1,4 @@
+/* status.c - the texts of the list in status.h. */
 #include "mongoose/base/status.h"
 
 const char *mg_status_text(int status) {

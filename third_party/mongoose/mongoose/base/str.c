@@ -1,3 +1,4 @@
+/* str.c - everything here is bytes and ASCII: no locale, no NUL needed. */
 #include "mongoose/base/str.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* url.c - one parser finds all parts in one pass; each function gives one of them. */
 #include "mongoose/codec/url.h"
 
 #include <limits.h>

@@ -3,8 +3,8 @@
  *   scheme "://" [ user [ ":" pass ] "@" ] host [ ":" port ] [ uri ]
  *
  * Nothing is allocated, and what is returned points into the URL. Parts that are absent are empty. Parts are not
- * decoded. The authority ends at the first '/', '?', '#' or backslash, and the last '@' in it ends the user part: both as browsers do,
- * so that http://good@evil and http://evil\@good mean to us what they mean to them.
+ * decoded. The authority ends at the first '/', '?', '#' or backslash, and the last '@' in it ends the user part:
+ * both as browsers do, so that http://good@evil and http://evil\@good mean to us what they mean to them.
  */
 #pragma once
 #include "mongoose/base/str.h"
