@@ -294,6 +294,19 @@ TEST(udp_connects_and_speaks) {
   mg_sock_close(c.fd);
 }
 
+TEST(a_socket_shut_for_output_still_reads) {
+  int fd[2];
+  char x;
+  CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+  mg_sock_shut(fd[0]);
+  CHECK_INT(read(fd[1], &x, 1), 0);
+  CHECK_INT(write(fd[1], "x", 1), 1);
+  CHECK_INT(read(fd[0], &x, 1), 1);
+  mg_sock_close(fd[0]);
+  mg_sock_close(fd[1]);
+  mg_sock_close(-1); /* nothing to do */
+}
+
 /* ---- Unix ---- */
 
 TEST(a_unix_socket_listens_with_its_mode_and_is_talked_to) {

@@ -1,5 +1,5 @@
-/* addr.c - text to address and back. The system's inet_pton knows the grammar of RFC 4291 2.2; what is added here is what URLs
- * put around it: brackets, a scope, "localhost", nothing at all.
+/* addr.c - text to address and back. The system's inet_pton knows the grammar of RFC 4291 2.2; what is added here is
+ * what URLs put around it: brackets, a scope, "localhost", nothing at all.
  */
 #include "mongoose/loop/addr.h"
 
@@ -25,7 +25,8 @@ static bool parse_number(const char *s, size_t len, unsigned max, unsigned *resu
   return true;
 }
 
-/* "2" or "eth0". The field has 8 bits: an interface with a higher index cannot be named here, and is refused, not cut. */
+/* "2" or "eth0". The field has 8 bits: an interface with a higher index cannot be named here, and is refused, not
+ * cut. */
 static bool parse_scope(const char *s, size_t len, uint8_t *scope) {
   char name[IF_NAMESIZE];
   unsigned n;
@@ -84,8 +85,8 @@ static size_t print_to(const struct mg_addr *a, bool brackets, bool with_port, c
   if (a->is_ip6) {
     unsigned g[8];
     for (n = 0; n < 8; n++) g[n] = (unsigned) p[2 * n] << 8 | p[2 * n + 1];
-    n = snprintf(buf, len, "%s%x:%x:%x:%x:%x:%x:%x:%x%s%s", brackets ? "[" : "", g[0], g[1], g[2], g[3], g[4], g[5], g[6],
-                 g[7], brackets ? "]" : "", port);
+    n = snprintf(buf, len, "%s%x:%x:%x:%x:%x:%x:%x:%x%s%s", brackets ? "[" : "", g[0], g[1], g[2], g[3], g[4], g[5],
+                 g[6], g[7], brackets ? "]" : "", port);
   } else {
     n = snprintf(buf, len, "%u.%u.%u.%u%s", p[0], p[1], p[2], p[3], port);
   }

@@ -1,7 +1,7 @@
-/* deadline.c - a timing wheel of one level. A tick is MG_WHEEL_TICK ms; slot (tick % MG_WHEEL_SLOTS) is a ring of the holders
- * to look at when that tick has come. A holder sits at its deadline's tick, rounded up so that it never fires early, or, when
- * that is beyond the horizon, in the farthest slot, or in an earlier one if its deadline was moved away since: whoever is
- * looked at too early is put back by its true deadline.
+/* deadline.c - a timing wheel of one level. A tick is MG_WHEEL_TICK ms; slot (tick % MG_WHEEL_SLOTS) is a ring of the
+ * holders to look at when that tick has come. A holder sits at its deadline's tick, rounded up so that it never fires
+ * early, or, when that is beyond the horizon, in the farthest slot, or in an earlier one if its deadline was moved away
+ * since: whoever is looked at too early is put back by its true deadline.
  */
 #include "mongoose/loop/deadline.h"
 
@@ -72,8 +72,8 @@ void mg_wheel_poll(struct mg_wheel *w, uint64_t now_ms, void (*fn)(struct mg_dea
   uint64_t target = now_ms / MG_WHEEL_TICK, tick = w->now_tick;
   if (target <= tick) return;
   if (target - tick > MG_WHEEL_SLOTS) tick = target - MG_WHEEL_SLOTS; /* once around is everything */
-  /* Moved on before the first call: whatever fn sets now lands behind `target` and is not worked off in this poll. It may land
-   * in a slot this loop has yet to come to; then it is looked at, is not due, and is put back. */
+  /* Moved on before the first call: whatever fn sets now lands behind `target` and is not worked off in this poll. It
+   * may land in a slot this loop has yet to come to; then it is looked at, is not due, and is put back. */
   w->now_tick = target;
   while (tick < target) {
     struct mg_deadline ring, *s, *d;
@@ -85,8 +85,8 @@ void mg_wheel_poll(struct mg_wheel *w, uint64_t now_ms, void (*fn)(struct mg_dea
     }
     s = &w->slots[i];
     if (s->next == s) continue;
-    /* Onto a sentinel of our own: fn may free any holder, also one that waits in this ring, and what is put back into this
-     * slot is not met again. */
+    /* Onto a sentinel of our own: fn may free any holder, also one that waits in this ring, and what is put back into
+     * this slot is not met again. */
     ring.next = s->next;
     ring.prev = s->prev;
     ring.next->prev = ring.prev->next = &ring;

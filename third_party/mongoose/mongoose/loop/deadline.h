@@ -1,7 +1,7 @@
 /* deadline.h - coarse time-outs for very many holders (one per connection), on a timing wheel.
  *
- * Moving a deadline further away, which every request does, is one store: the holder stays in its slot and is looked at again
- * when that comes up. Firing is at most one tick (MG_WHEEL_TICK ms) late and never early.
+ * Moving a deadline further away, which every request does, is one store: the holder stays in its slot and is looked at
+ * again when that comes up. Firing is at most one tick (MG_WHEEL_TICK ms) late and never early.
  */
 #pragma once
 #include <stdint.h>

@@ -1,9 +1,10 @@
-/* idtab.c - ids to connections. Slots live in segments of 1024 that are made when needed and stay where they are. A slot's `id`
- * word is the whole truth about it: the id of its tenant, or 0; other threads read that word and nothing else.
+/* idtab.c - ids to connections. Slots live in segments of 1024 that are made when needed and stay where they are. A
+ * slot's `id` word is the whole truth about it: the id of its tenant, or 0; other threads read that word and nothing
+ * else.
  *
- * Free slots wait in a queue, so that a slot rests as long as possible before it is used again. With a 64-bit long a slot's
- * generation has 44 bits and does not come round in practice; with a 32-bit one it has 12, and the queue makes a repetition as
- * late as it can be: after at least 1024 * 4095 other ids.
+ * Free slots wait in a queue, so that a slot rests as long as possible before it is used again. With a 64-bit long a
+ * slot's generation has 44 bits and does not come round in practice; with a 32-bit one it has 12, and the queue makes a
+ * repetition as late as it can be: after at least 1024 * 4095 other ids.
  */
 #include "mongoose/loop/idtab.h"
 

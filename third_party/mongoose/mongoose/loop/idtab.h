@@ -1,8 +1,8 @@
 /* idtab.h - connection ids: O(1) from id to connection, and "is it alive?" from any thread.
  *
- * An id is generation * 2^20 + slot; a slot's generation grows with each use, so an old id never names a new connection.
- * Ids are > 0. Segments of the table are never moved or freed before mg_idtab_free, which is what makes the look from other
- * threads safe.
+ * An id is generation * 2^20 + slot; a slot's generation grows with each use, so an old id never names a new
+ * connection. Ids are > 0. Segments of the table are never moved or freed before mg_idtab_free, which is what makes the
+ * look from other threads safe.
  */
 #pragma once
 #include <stdbool.h>

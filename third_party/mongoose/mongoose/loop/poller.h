@@ -18,8 +18,8 @@ struct mg_poller {
   void *(*open)(void); /* NULL on failure */
   /* From `was` to `want` (sets of READ, WRITE, EDGE; was 0: not watched yet, want 0: forget). 0, or -1 with errno. */
   int (*watch)(void *self, int fd, unsigned was, unsigned want, void *who);
-  /* Fill up to max entries; block at most ms milliseconds (-1: until something happens). Returns the number, 0 on timeout and
-   * on EINTR with *interrupted set, -1 on failure. */
+  /* Fill up to max entries; block at most ms milliseconds (-1: until something happens). Returns the number, 0 on
+   * timeout and on EINTR with *interrupted set, -1 on failure. */
   int (*wait)(void *self, int ms, struct mg_ready *out, int max, int *interrupted);
   int (*fd)(void *self); /* itself pollable: a descriptor; else -1 */
   int close_forgets;     /* non-zero when close(fd) removes it by itself, so that no call is needed */

@@ -1,5 +1,5 @@
-/* poller_epoll.c - readiness on Linux. Level-triggered, because then a handler that leaves bytes in the socket (its buffer is
- * full, its turn is over) is simply told again, and nothing has to remember what was left.
+/* poller_epoll.c - readiness on Linux. Level-triggered, because then a handler that leaves bytes in the socket (its
+ * buffer is full, its turn is over) is simply told again, and nothing has to remember what was left.
  */
 #include "mongoose/loop/poller.h"
 
@@ -28,12 +28,12 @@ static void *epoll_open(void) {
 }
 
 static int epoll_watch(void *self, int fd, unsigned was, unsigned want, void *who) {
+  int op = want == 0 ? EPOLL_CTL_DEL : was == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
   struct epoll_event ev;
   ev.events = (want & MG_POLL_READ ? (uint32_t) EPOLLIN : 0) | (want & MG_POLL_WRITE ? (uint32_t) EPOLLOUT : 0) |
               (want & MG_POLL_EDGE ? (uint32_t) EPOLLET : 0);
   ev.data.ptr = who;
-  return epoll_ctl(((struct epoll_self *) self)->fd, want == 0 ? EPOLL_CTL_DEL : was == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
-                   &ev);
+  return epoll_ctl(((struct epoll_self *) self)->fd, op, fd, &ev);
 }
 
 static int epoll_wait_(void *self, int ms, struct mg_ready *out, int max, int *interrupted) {
@@ -64,8 +64,8 @@ static void epoll_close(void *self) {
   mg_free(self);
 }
 
-/* close_forgets holds as long as nobody else has a duplicate of the descriptor: whoever shares one (fork without exec) must
- * unwatch before closing. */
+/* close_forgets holds as long as nobody else has a duplicate of the descriptor: whoever shares one (fork without exec)
+ * must unwatch before closing. */
 const struct mg_poller mg_poller_epoll = {"epoll", epoll_open, epoll_watch, epoll_wait_, epoll_fd, 1, epoll_close};
 
 #endif

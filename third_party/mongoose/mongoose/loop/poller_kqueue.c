@@ -1,5 +1,5 @@
-/* poller_kqueue.c - readiness on macOS and the BSDs. Reading and writing are two filters there: a change of both is still one
- * system call, but they are reported as two entries.
+/* poller_kqueue.c - readiness on macOS and the BSDs. Reading and writing are two filters there: a change of both is
+ * still one system call, but they are reported as two entries.
  */
 #include "mongoose/loop/poller.h"
 
@@ -86,6 +86,7 @@ static void kqueue_close(void *self) {
   mg_free(self);
 }
 
-const struct mg_poller mg_poller_kqueue = {"kqueue", kqueue_open, kqueue_watch, kqueue_wait, kqueue_fd, 1, kqueue_close};
+const struct mg_poller mg_poller_kqueue = {
+    "kqueue", kqueue_open, kqueue_watch, kqueue_wait, kqueue_fd, 1, kqueue_close};
 
 #endif

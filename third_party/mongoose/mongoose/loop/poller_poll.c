@@ -1,6 +1,6 @@
-/* poller_poll.c - readiness by poll(2), for systems with nothing better and to cross-check the others. The call itself costs
- * O(watched); everything around it is O(1): an index from descriptor to array place, removal by moving the last one in.
- * MG_POLL_EDGE is beyond poll and treated as level.
+/* poller_poll.c - readiness by poll(2), for systems with nothing better and to cross-check the others. The call itself
+ * costs O(watched); everything around it is O(1): an index from descriptor to array place, removal by moving the last
+ * one in. MG_POLL_EDGE is beyond poll and treated as level.
  */
 #include "mongoose/loop/poller.h"
 

@@ -40,7 +40,9 @@ static const char *reason(int e) {
 static int fail(int e, const char *label, char *err) {
   snprintf(err, MG_SOCK_ERR, "%s: %s", label, reason(e));
   errno = e;
-  return e == EADDRINUSE ? MG_EADDRINUSE : e == ETIMEDOUT ? MG_ETIMEDOUT : e == ENOMEM || e == ENOBUFS ? MG_ENOMEM : MG_EIO;
+  if (e == EADDRINUSE) return MG_EADDRINUSE;
+  if (e == ETIMEDOUT) return MG_ETIMEDOUT;
+  return e == ENOMEM || e == ENOBUFS ? MG_ENOMEM : MG_EIO;
 }
 
 /* ---- addresses ---- */
@@ -191,7 +193,8 @@ static int try_ip(int fd, const struct mg_sock_url *u, const struct mg_addr *a, 
   union any_addr sa;
   socklen_t len = to_sockaddr(a, &sa);
   bool tcp = u->kind == MG_SOCK_TCP;
-  /* A restarted server must not wait for TIME_WAIT to pass. Not for UDP: there it would let two servers take one port. */
+  /* A restarted server must not wait for TIME_WAIT to pass. Not for UDP: there it would let two servers take one
+   * port. */
   if (tcp && set_flag(fd, SOL_SOCKET, SO_REUSEADDR, 1) != 0) return -1;
   if (o->reuseport) {
 #if defined(SO_REUSEPORT)
@@ -230,9 +233,9 @@ static int listen_ip(struct mg_sock *s, const struct mg_sock_url *u, const struc
   return MG_OK;
 }
 
-/* Is the socket file at this path left over from a process that is gone? Then it is removed. Of two servers that start at the
- * same moment, one could remove what the other has just bound; that the file is still the one that was tested narrows this to
- * a few instructions. Returns 0 when bind is worth another try, else -1 with errno. */
+/* Is the socket file at this path left over from a process that is gone? Then it is removed. Of two servers that start
+ * at the same moment, one could remove what the other has just bound; that the file is still the one that was tested
+ * narrows this to a few instructions. Returns 0 when bind is worth another try, else -1 with errno. */
 static int remove_stale(const union any_addr *sa, socklen_t len) {
   struct stat before, after;
   int fd, rc;
@@ -290,7 +293,9 @@ static int listen_fd(struct mg_sock *s, const struct mg_sock_url *u, const struc
   int fd = 0, rc, e;
   union any_addr sa;
   socklen_t len = sizeof(sa);
-  for (i = 0; i < u->host.len && i < 9 && u->host.buf[i] >= '0' && u->host.buf[i] <= '9'; i++) fd = fd * 10 + (u->host.buf[i] - '0');
+  for (i = 0; i < u->host.len && i < 9 && u->host.buf[i] >= '0' && u->host.buf[i] <= '9'; i++) {
+    fd = fd * 10 + (u->host.buf[i] - '0');
+  }
   if (i == 0 || i < u->host.len) {
     snprintf(err, MG_SOCK_ERR, "\"%s\" is not the number of a descriptor", u->label);
     return MG_EINVAL;
@@ -376,7 +381,8 @@ int mg_sock_connect(struct mg_sock *s, const char *url, char err[MG_SOCK_ERR]) {
     if (u.port == 0) return snprintf(err, MG_SOCK_ERR, "%s: port 0 cannot be connected to", u.label), MG_EINVAL;
     if (!mg_aton(u.host, &s->rem) || (u.bracketed && !s->rem.is_ip6)) {
       int n = u.host.len < 60 ? (int) u.host.len : 60;
-      snprintf(err, MG_SOCK_ERR, u.bracketed ? "\"%.*s\" is not an IPv6 address" : "host \"%.*s\" is not resolved", n, u.host.buf);
+      snprintf(err, MG_SOCK_ERR, u.bracketed ? "\"%.*s\" is not an IPv6 address" : "host \"%.*s\" is not resolved", n,
+               u.host.buf);
       return u.bracketed ? MG_EINVAL : MG_ERESOLVE;
     }
     s->rem.port = htons((uint16_t) u.port);
@@ -421,7 +427,7 @@ int mg_sock_accept(const struct mg_sock *listener, struct mg_sock *out) {
     len = sizeof(sa);
     sa.sa.sa_family = AF_UNSPEC;
     fd = accept_one(listener->fd, &sa, &len);
-  } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO)); /* that one left: the next, please */
+  } while (fd < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO)); /* that one left: the next */
   memset(out, 0, sizeof(*out));
   out->fd = fd;
   if (fd < 0) return -1;

@@ -1,5 +1,5 @@
-/* sock_url.h - what sock.c needs of a URL: which kind of socket, on which host, at which port. Nothing of it is copied but the
- * label, so the URL must outlive the result. Internal; codec/url.h is the one for applications.
+/* sock_url.h - what sock.c needs of a URL: which kind of socket, on which host, at which port. Nothing of it is copied
+ * but the label, so the URL must outlive the result. Internal; codec/url.h is the one for applications.
  */
 #pragma once
 #include "mongoose/loop/sock.h"

@@ -1,11 +1,12 @@
 /* timer.c - a pairing heap of timers.
  *
- * Links: `child` is the youngest child, `next` the next elder sibling, `prev` what points here: a sibling or the parent. Only
- * the root, and a timer that is nowhere, has prev == NULL.
+ * Links: `child` is the youngest child, `next` the next elder sibling, `prev` what points here: a sibling or the
+ * parent. Only the root, and a timer that is nowhere, has prev == NULL.
  *
- * A poll first moves all that is due from the heap into a list and then works the list off. That makes the rules simple: what
- * is added or re-armed meanwhile goes to the heap and waits for the next poll, so no poll is endless; and since the list uses
- * the same links below a sentinel, mg_timer_free takes a timer out of either without asking where it is.
+ * A poll first moves all that is due from the heap into a list and then works the list off. That makes the rules
+ * simple: what is added or re-armed meanwhile goes to the heap and waits for the next poll, so no poll is endless; and
+ * since the list uses the same links below a sentinel, mg_timer_free takes a timer out of either without asking where
+ * it is.
  */
 #include "mongoose/loop/timer.h"
 
@@ -36,8 +37,8 @@ static struct mg_timer *meld(struct mg_timer *a, struct mg_timer *b) {
   return a;
 }
 
-/* The children of a removed node become one heap: neighbours pairwise, then all pairs into one. Loops, not recursion: a heap
- * just filled in rising order has all its timers as children of one. */
+/* The children of a removed node become one heap: neighbours pairwise, then all pairs into one. Loops, not recursion: a
+ * heap just filled in rising order has all its timers as children of one. */
 static struct mg_timer *meld_children(struct mg_timer *t) {
   struct mg_timer *pairs = NULL, *root = NULL;
   while (t != NULL) {
@@ -66,8 +67,8 @@ static uint64_t next_expiry(uint64_t expire, uint64_t period, uint64_t now) {
   return now - expire > period ? later(now, period) : later(expire, period);
 }
 
-void mg_timer_init(struct mg_timer **head, struct mg_timer *t, uint64_t milliseconds, unsigned flags, void (*fn)(void *),
-                   void *arg) {
+void mg_timer_init(struct mg_timer **head, struct mg_timer *t, uint64_t milliseconds, unsigned flags,
+                   void (*fn)(void *), void *arg) {
   t->period_ms = milliseconds;
   t->expire = 0;
   t->flags = flags & ~(unsigned) MG_TIMER_CALLED;

@@ -1,27 +1,29 @@
 /* wakeup.c - the queue by which other threads give work to the loop, and the bell that wakes it.
  *
- * The queue, after Dmitry Vyukov's intrusive multi-producer queue. A poster makes itself the newest by exchanging `head`, then
- * links its predecessor to itself; no poster ever waits for another. `stub` is the predecessor of the oldest message.
+ * The queue, after Dmitry Vyukov's intrusive multi-producer queue. A poster makes itself the newest by exchanging
+ * `head`, then links its predecessor to itself; no poster ever waits for another. `stub` is the predecessor of the
+ * oldest message.
  *
  *      stub -> a -> b -> c <- head           the loop takes a..c off in one go:
  *      stub <- head          a -> b -> c     head is the stub again, the chain belongs to the loop alone
  *
- * Taking them off needs `stub.next` to be linked; then nobody else writes it (whoever exchanges `head` from now on gets a
- * predecessor behind it), so it can be cleared before `head` is exchanged back to the stub.
+ * Taking them off needs `stub.next` to be linked; then nobody else writes it (whoever exchanges `head` from now on gets
+ * a predecessor behind it), so it can be cleared before `head` is exchanged back to the stub.
  *
- * The gap. Between a poster's exchange and its link the queue is not connected, and it may stay so for as long as that thread
- * is off the processor. Two places meet it:
- *   - stub.next is NULL although head is not the stub: messages are in the queue, none can be reached. drain runs nothing.
- *   - inside the chain, a.next is NULL although a is not the last one. a must not run, since it may be freed then and the
- *     poster is about to write a.next. The chain is kept as it is; the next drain goes on there, and appends what it takes off
- *     to its end, whose `next` no poster writes any more. So order holds.
- * In both states mg_wakeq_arm returns false, for it asks whether `head` is the stub and the chain empty, not whether something
- * can be reached. The loop then polls without blocking and drains again until the poster has linked: a few instructions, or a
- * time slice if it was preempted in between. It never sleeps on a message that is in the queue.
+ * The gap. Between a poster's exchange and its link the queue is not connected, and it may stay so for as long as that
+ * thread is off the processor. Two places meet it:
+ *   - stub.next is NULL although head is not the stub: messages are in the queue, none can be reached. drain runs
+ *     nothing.
+ *   - inside the chain, a.next is NULL although a is not the last one. a must not run, since it may be freed then and
+ *     the poster is about to write a.next. The chain is kept as it is; the next drain goes on there, and appends what
+ *     it takes off to its end, whose `next` no poster writes any more. So order holds.
+ * In both states mg_wakeq_arm returns false, for it asks whether `head` is the stub and the chain empty, not whether
+ * something can be reached. The loop then polls without blocking and drains again until the poster has linked: a few
+ * instructions, or a time slice if it was preempted in between. It never sleeps on a message that is in the queue.
  *
- * The bell. Poster: exchange head, then look at `armed`. Loop: set `armed`, then look at head. All four are sequentially
- * consistent, so at least one of the two sees the other: either the poster rings or the loop does not block. Exchanging `armed`
- * back to 0 makes one poster of many the one that rings.
+ * The bell. Poster: exchange head, then look at `armed`. Loop: set `armed`, then look at head. All four are
+ * sequentially consistent, so at least one of the two sees the other: either the poster rings or the loop does not
+ * block. Exchanging `armed` back to 0 makes one poster of many the one that rings.
  */
 #include "mongoose/loop/wakeup.h"
 
@@ -64,7 +66,8 @@ static void bell_close(struct mg_wakeq *q) {
   close(q->fd_read);
 }
 
-/* Every write is a new event for an edge-triggered watcher, so the counter need never be read; it would take 2^64 rings to fill. */
+/* Every write is a new event for an edge-triggered watcher, so the counter need never be read; it would take 2^64 rings
+ * to fill. */
 static void bell_ring(struct mg_wakeq *q) {
   uint64_t one = 1;
   while (write(q->fd_write, &one, sizeof(one)) < 0 && errno == EINTR) continue;
@@ -109,8 +112,8 @@ static void bell_ring(struct mg_wakeq *q) {
   while (write(q->fd_write, &one, 1) < 0 && errno == EINTR) continue;
 }
 
-/* A pipe that nobody reads fills up, and a write that fails is no new event: unlike an eventfd it has to be emptied under
- * edge-triggered watchers too. A ring between these two lines leaves a byte and its mark for the next time. */
+/* A pipe that nobody reads fills up, and a write that fails is no new event: unlike an eventfd it has to be emptied
+ * under edge-triggered watchers too. A ring between these two lines leaves a byte and its mark for the next time. */
 static void bell_rest(struct mg_wakeq *q) {
   if (__atomic_exchange_n(&q->rung, 0, __ATOMIC_ACQ_REL)) mg_wakeq_clear(q);
 }
@@ -140,8 +143,8 @@ int mg_wakeq_fd(const struct mg_wakeq *q) {
   return q->fd_read;
 }
 
-/* Room is taken by compare-and-swap rather than by adding and taking back: a large message that is being refused must not make
- * a small one that fits be refused as well. */
+/* Room is taken by compare-and-swap rather than by adding and taking back: a large message that is being refused must
+ * not make a small one that fits be refused as well. */
 static bool take_room(struct mg_wakeq *q, size_t bytes) {
   size_t used = __atomic_load_n(&q->bytes, __ATOMIC_RELAXED);
   do {

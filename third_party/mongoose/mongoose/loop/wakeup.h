@@ -1,4 +1,5 @@
-/* wakeup.h - work posted to the loop from any thread: a lock-free multi-producer, single-consumer queue and one descriptor.
+/* wakeup.h - work posted to the loop from any thread: a lock-free multi-producer, single-consumer queue and one
+ * descriptor.
  *
  * Order is kept for each producer. The descriptor is written only when the loop announced that it is about to sleep
  * (mg_wakeq_arm), and only by the first poster after that.
@@ -21,19 +22,20 @@ struct mg_wakeq;
 
 struct mg_wakeq *mg_wakeq_new(size_t max_bytes); /* NULL: out of memory or descriptors */
 void mg_wakeq_free(struct mg_wakeq *q);          /* drops what is left; no thread may post any more */
-int mg_wakeq_fd(const struct mg_wakeq *q);       /* readable when somebody posted while it was armed; watch it edge-triggered */
-void mg_wakeq_clear(struct mg_wakeq *q);         /* empty the descriptor: needed only under pollers without MG_POLL_EDGE */
+int mg_wakeq_fd(const struct mg_wakeq *q);       /* readable after a post while armed; watch it edge-triggered */
+void mg_wakeq_clear(struct mg_wakeq *q);         /* empty the descriptor: only under pollers without MG_POLL_EDGE */
 
-/* Any thread. False, and w still the caller's, when that would exceed max_bytes; so a message larger than the limit is never
- * taken, not even by an empty queue. Once it returned true `w` may be gone. */
+/* Any thread. False, and w still the caller's, when that would exceed max_bytes; so a message larger than the limit is
+ * never taken, not even by an empty queue. Once it returned true `w` may be gone. */
 bool mg_wakeq_post(struct mg_wakeq *q, struct mg_wake *w);
 /* Any thread: make the descriptor readable, without a message (signal handlers too: async-signal-safe). */
 void mg_wakeq_poke(struct mg_wakeq *q);
 
-/* Loop thread. Run everything that was in the queue when the call began; the number run. Messages behind one whose poster was
- * stopped half-way stay for the next call: ask mg_wakeq_arm, not this number, whether the queue is empty. */
+/* Loop thread. Run everything that was in the queue when the call began; the number run. Messages behind one whose
+ * poster was stopped half-way stay for the next call: ask mg_wakeq_arm, not this number, whether the queue is empty. */
 size_t mg_wakeq_drain(struct mg_wakeq *q, void *ctx);
-/* Loop thread, before blocking: from now on a post rings. False when something is in the queue already: do not block. */
+/* Loop thread, before blocking: from now on a post rings. False when something is in the queue already: do not
+ * block. */
 bool mg_wakeq_arm(struct mg_wakeq *q);
 void mg_wakeq_disarm(struct mg_wakeq *q);
 void mg_wakeq_limit(struct mg_wakeq *q, size_t max_bytes); /* any thread: for posts from now on */
