@@ -48,7 +48,8 @@ static void decode(const char *bytes, size_t len, size_t first, size_t step, str
 
 static void judge(const struct vector *v, size_t first, size_t step) {
   static struct outcome o;
-  const struct vector_fact *expect = vector_fact(v, "expect"), *payload = vector_fact(v, "payload"), *rest = vector_fact(v, "rest");
+  const struct vector_fact *expect = vector_fact(v, "expect"), *payload = vector_fact(v, "payload"),
+                           *rest = vector_fact(v, "rest");
   int before = check_failed;
   if (expect == NULL || payload == NULL) abort();
   decode(v->bytes, v->len, first, step, &o);
@@ -77,34 +78,43 @@ static void at_every_cut(const struct vector *v) {
   for (size_t cut = 1; cut < v->len; cut += v->len < 2000 ? 1 : 331) judge(v, cut, v->len);
 }
 
-TEST(vectors_hold_when_fed_whole) { each(whole); }
-TEST(vectors_hold_byte_by_byte) { each(byte_by_byte); }
-TEST(vectors_hold_at_every_cut) { each(at_every_cut); }
+TEST(vectors_hold_when_fed_whole) {
+  each(whole);
+}
+TEST(vectors_hold_byte_by_byte) {
+  each(byte_by_byte);
+}
+TEST(vectors_hold_at_every_cut) {
+  each(at_every_cut);
+}
 
 /* What a decoder allows, told by bytes: for each state, the bytes that may follow. */
 TEST(only_the_grammars_bytes_pass) {
-  const char *digits = "0123456789abcdefABCDEF", *token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-  const struct { const char *before, *more; bool token, text; } rows[] = {
-      {"", digits, false, false},
-      {"1", "0123456789abcdefABCDEF; \t\r", false, false},
-      {"1 ", "; \t", false, false},
-      {"1;", " \t", true, false},
-      {"1;a", "=; \t\r", true, false},
-      {"1;a ", "=; \t", false, false},
-      {"1;a=", "\" \t", true, false},
-      {"1;a=b", "; \t\r", true, false},
-      {"1;a=\"", "", false, true},
-      {"1;a=\"\\", "", false, true},
-      {"1;a=\"b\"", "; \t\r", false, false},
-      {"1\r", "\n", false, false},
-      {"1\r\nx", "\r", false, false},
-      {"1\r\nx\r", "\n", false, false},
-      {"1\r\nx\r\n", digits, false, false},
-      {"0\r\n", "\r", true, false},
-      {"0\r\nX", ":", true, false},
-      {"0\r\nX:", "\r", false, true},
-      {"0\r\nX:\r", "\n", false, false},
-      {"0\r\n\r", "\n", false, false}};
+  const char *digits = "0123456789abcdefABCDEF",
+             *token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  const struct {
+    const char *before, *more;
+    bool token, text;
+  } rows[] = {{"", digits, false, false},
+              {"1", "0123456789abcdefABCDEF; \t\r", false, false},
+              {"1 ", "; \t", false, false},
+              {"1;", " \t", true, false},
+              {"1;a", "=; \t\r", true, false},
+              {"1;a ", "=; \t", false, false},
+              {"1;a=", "\" \t", true, false},
+              {"1;a=b", "; \t\r", true, false},
+              {"1;a=\"", "", false, true},
+              {"1;a=\"\\", "", false, true},
+              {"1;a=\"b\"", "; \t\r", false, false},
+              {"1\r", "\n", false, false},
+              {"1\r\nx", "\r", false, false},
+              {"1\r\nx\r", "\n", false, false},
+              {"1\r\nx\r\n", digits, false, false},
+              {"0\r\n", "\r", true, false},
+              {"0\r\nX", ":", true, false},
+              {"0\r\nX:", "\r", false, true},
+              {"0\r\nX:\r", "\n", false, false},
+              {"0\r\n\r", "\n", false, false}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     for (int b = 0; b < 256; b++) {
       struct mg_http_chunked c = {0};
@@ -148,7 +158,9 @@ TEST(a_chunk_beyond_4_gib_is_counted_down) {
   struct mg_str body;
   uint64_t want = 0x100000001u, got = 0;
   CHECK_INT(mg_http_chunked_feed(&c, str("100000001\r\n", 11), &body), 11);
-  while (got < want && mg_http_chunked_feed(&c, str(zeros, want - got < sizeof(zeros) ? (size_t) (want - got) : sizeof(zeros)), &body) > 0) {
+  while (got < want &&
+         mg_http_chunked_feed(&c, str(zeros, want - got < sizeof(zeros) ? (size_t) (want - got) : sizeof(zeros)),
+                              &body) > 0) {
     got += body.len;
   }
   CHECK(got == want && c.left == 0);

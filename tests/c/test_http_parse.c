@@ -1,4 +1,4 @@
-/* The parser against the documents in tests/vectors/http, each fed in every way, and against what does not fit a document. */
+/* The parser against the documents in tests/vectors/http, each fed in every way, and against what fits no document. */
 #include "check.h"
 #include "mongoose/codec/http_chars.h"
 #include "mongoose/codec/http_parse.h"
@@ -61,19 +61,25 @@ static void check_slices_lie_inside(const struct mg_http_message *hm, const char
 }
 
 /* Every fact of the document; `whole` when nothing was put behind the block, so that the body may be judged. */
-static void check_facts(const struct vector *v, const struct mg_http_parser *p, struct mg_http_message *hm, bool whole) {
+static void check_facts(const struct vector *v, const struct mg_http_parser *p, struct mg_http_message *hm,
+                        bool whole) {
   size_t headers = 0;
   for (size_t i = 0; i < v->nfacts; i++) {
     const struct vector_fact *fact = &v->facts[i];
     struct mg_str *slice = part(hm, fact->key);
-    if (slice != NULL) CHECK(equal(*slice, fact));
-    else if (strcmp(fact->key, "header") == 0) check_header(&hm->headers[headers++], fact);
-    else if (strcmp(fact->key, "flags") == 0) check_flags(p, fact->text);
-    else if (strcmp(fact->key, "body") == 0) CHECK(!whole || equal(hm->body, fact));
+    if (slice != NULL)
+      CHECK(equal(*slice, fact));
+    else if (strcmp(fact->key, "header") == 0)
+      check_header(&hm->headers[headers++], fact);
+    else if (strcmp(fact->key, "flags") == 0)
+      check_flags(p, fact->text);
+    else if (strcmp(fact->key, "body") == 0)
+      CHECK(!whole || equal(hm->body, fact));
     else if (strcmp(fact->key, "length") == 0) {
       CHECK_INT(p->has_length, strcmp(fact->text, "none") != 0);
       if (p->has_length) CHECK_INT(p->content_length, strtoll(fact->text, NULL, 10));
-    } else CHECK(strcmp(fact->key, "expect") == 0);
+    } else
+      CHECK(strcmp(fact->key, "expect") == 0);
   }
   if (headers > 0) CHECK_INT(count_headers(hm), headers);
 }
@@ -87,10 +93,10 @@ static int expected(const struct vector *v) {
   return strcmp(fact->text, "ok") == 0 ? 1 : strcmp(fact->text, "more") == 0 ? 0 : -atoi(fact->text);
 }
 
-/* Feed the prefixes 1 … len whose ends `cut` picks, each at a place of its own that ends at a forbidden page, and make
- * every earlier place unreadable. Returns the last answer; hm points into *place, which the caller frees. */
-static int feed(struct mg_http_parser *p, struct mg_http_message *hm, const char *bytes, size_t len, size_t first, size_t step,
-                char **place, size_t *seen) {
+/* Feed the prefixes 1 … len whose ends `cut` picks, each at a place of its own that ends at a forbidden page;
+ * make every earlier place unreadable. Returns the last answer; hm points into *place, which the caller frees. */
+static int feed(struct mg_http_parser *p, struct mg_http_message *hm, const char *bytes, size_t len, size_t first,
+                size_t step, char **place, size_t *seen) {
   int n = 0;
   *place = NULL;
   for (size_t end = first;; end = end + step < len ? end + step : len) {
@@ -162,10 +168,18 @@ static void with_another_behind(const struct vector *v) {
   free(both);
 }
 
-TEST(vectors_hold_when_fed_whole) { each(whole); }
-TEST(vectors_hold_byte_by_byte_while_the_buffer_moves) { each(byte_by_byte); }
-TEST(vectors_hold_at_every_cut) { each(at_every_cut); }
-TEST(vectors_hold_with_the_next_message_behind) { each(with_another_behind); }
+TEST(vectors_hold_when_fed_whole) {
+  each(whole);
+}
+TEST(vectors_hold_byte_by_byte_while_the_buffer_moves) {
+  each(byte_by_byte);
+}
+TEST(vectors_hold_at_every_cut) {
+  each(at_every_cut);
+}
+TEST(vectors_hold_with_the_next_message_behind) {
+  each(with_another_behind);
+}
 
 static int parse(struct mg_http_parser *p, struct mg_http_message *hm, const char *text) {
   memset(p, 0, sizeof(*p));
@@ -219,7 +233,9 @@ TEST(limits_of_the_caller_count) {
   static struct mg_http_message hm;
   const char *text = "GET /abcd HTTP/1.1\r\nHost: abc\r\n\r\n"; /* target 5, line 9, head 33, 1 field */
   struct mg_http_parse_limits exact = {5, 9, 33, 1}, l;
-  struct { int index, status; } less[] = {{0, -414}, {1, -431}, {2, -431}, {3, -431}};
+  struct {
+    int index, status;
+  } less[] = {{0, -414}, {1, -431}, {2, -431}, {3, -431}};
   struct mg_http_parser p = {0};
   CHECK_INT(mg_http_parse_head(&p, str(text, strlen(text)), &exact, &hm), 33);
   for (size_t i = 0; i < 4; i++) {
@@ -291,7 +307,8 @@ TEST(nothing_is_not_a_head) {
 TEST(one_shot_takes_requests_and_responses) {
   static struct mg_http_message hm;
   const char *request = "GET /a?b HTTP/1.1\r\nHost: x\r\n\r\nrest", *bare = "GET / HTTP/1.1\r\n\r\n";
-  const char *post = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcdef", *response = "HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nxyz";
+  const char *post = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcdef",
+             *response = "HTTP/1.1 404 Not Found\r\nA: b\r\n\r\nxyz";
   CHECK_INT(mg_http_parse(request, strlen(request), &hm), strlen(request) - 4);
   CHECK_STR(hm.uri, "/a");
   CHECK_STR(hm.query, "b");
@@ -310,9 +327,21 @@ TEST(one_shot_takes_requests_and_responses) {
 }
 
 TEST(request_len_wants_crlf_and_clean_bytes) {
-  const struct { const char *text; int want; } rows[] = {
-      {"", 0}, {"GET / HTTP/1.1\r\n", 0}, {"a\r\n\r\n", 5}, {"a\r\n\r\nb", 5}, {"a\r\nb: \xff\t\r\n\r\n", 12},
-      {"\r\n\r\na\r\n\r\n", 9}, {"\r\n\r\n\r\n", -1}, {"a\r", 0}, {"a\rb", -1}, {"a\n", -1}, {"a\x01", -1}, {"a\x7f", -1}};
+  const struct {
+    const char *text;
+    int want;
+  } rows[] = {{"", 0},
+              {"GET / HTTP/1.1\r\n", 0},
+              {"a\r\n\r\n", 5},
+              {"a\r\n\r\nb", 5},
+              {"a\r\nb: \xff\t\r\n\r\n", 12},
+              {"\r\n\r\na\r\n\r\n", 9},
+              {"\r\n\r\n\r\n", -1},
+              {"a\r", 0},
+              {"a\rb", -1},
+              {"a\n", -1},
+              {"a\x01", -1},
+              {"a\x7f", -1}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     size_t n = strlen(rows[i].text);
     char *s = mg_test_guarded(rows[i].text, n);
@@ -348,11 +377,25 @@ TEST(header_is_found_in_a_full_table) {
 }
 
 TEST(header_var_reads_parameters_and_cookies) {
-  const struct { const char *s, *v, *want; } rows[] = {
-      {"a; b=\"c\"", "b", "c"}, {"multipart/form-data; boundary=--x", "boundary", "--x"}, {"a=1; b=2;c=3", "c", "3"},
-      {"Digest realm=\"a, b\", nonce=x", "nonce", "x"}, {"Digest realm=\"a, b\"", "realm", "a, b"}, {"x=\"nonce=y\"; nonce=z", "nonce", "z"},
-      {"ab=1; b=2", "b", "2"}, {"b=", "b", ""}, {"b=a=c", "b", "a=c"}, {"A=1; a=2", "a", "2"}, {"BOUNDARY=x", "boundary", "x"},
-      {"a=\"\\\"q\"; b=1", "b", "1"}, {"a=\"open", "a", NULL}, {"a", "a", NULL}, {"", "a", NULL}, {"=x", "", NULL}, {"aa=1", "a", NULL}};
+  const struct {
+    const char *s, *v, *want;
+  } rows[] = {{"a; b=\"c\"", "b", "c"},
+              {"multipart/form-data; boundary=--x", "boundary", "--x"},
+              {"a=1; b=2;c=3", "c", "3"},
+              {"Digest realm=\"a, b\", nonce=x", "nonce", "x"},
+              {"Digest realm=\"a, b\"", "realm", "a, b"},
+              {"x=\"nonce=y\"; nonce=z", "nonce", "z"},
+              {"ab=1; b=2", "b", "2"},
+              {"b=", "b", ""},
+              {"b=a=c", "b", "a=c"},
+              {"A=1; a=2", "a", "2"},
+              {"BOUNDARY=x", "boundary", "x"},
+              {"a=\"\\\"q\"; b=1", "b", "1"},
+              {"a=\"open", "a", NULL},
+              {"a", "a", NULL},
+              {"", "a", NULL},
+              {"=x", "", NULL},
+              {"aa=1", "a", NULL}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     size_t n = strlen(rows[i].s);
     char *s = mg_test_guarded(rows[i].s, n);

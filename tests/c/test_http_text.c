@@ -3,17 +3,53 @@
 #include "mongoose/codec/http_text.h"
 
 TEST(phrases_are_those_of_rfc_9110) {
-  const struct { int code; const char *text; } rows[] = {
-      {100, "Continue"}, {101, "Switching Protocols"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"},
-      {203, "Non-Authoritative Information"}, {204, "No Content"}, {205, "Reset Content"}, {206, "Partial Content"},
-      {300, "Multiple Choices"}, {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"}, {304, "Not Modified"},
-      {305, "Use Proxy"}, {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"},
-      {402, "Payment Required"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"},
-      {407, "Proxy Authentication Required"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"}, {411, "Length Required"},
-      {412, "Precondition Failed"}, {413, "Content Too Large"}, {414, "URI Too Long"}, {415, "Unsupported Media Type"},
-      {416, "Range Not Satisfiable"}, {417, "Expectation Failed"}, {421, "Misdirected Request"}, {422, "Unprocessable Content"},
-      {426, "Upgrade Required"}, {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"},
-      {503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"}};
+  const struct {
+    int code;
+    const char *text;
+  } rows[] = {{100, "Continue"},
+              {101, "Switching Protocols"},
+              {200, "OK"},
+              {201, "Created"},
+              {202, "Accepted"},
+              {203, "Non-Authoritative Information"},
+              {204, "No Content"},
+              {205, "Reset Content"},
+              {206, "Partial Content"},
+              {300, "Multiple Choices"},
+              {301, "Moved Permanently"},
+              {302, "Found"},
+              {303, "See Other"},
+              {304, "Not Modified"},
+              {305, "Use Proxy"},
+              {307, "Temporary Redirect"},
+              {308, "Permanent Redirect"},
+              {400, "Bad Request"},
+              {401, "Unauthorized"},
+              {402, "Payment Required"},
+              {403, "Forbidden"},
+              {404, "Not Found"},
+              {405, "Method Not Allowed"},
+              {406, "Not Acceptable"},
+              {407, "Proxy Authentication Required"},
+              {408, "Request Timeout"},
+              {409, "Conflict"},
+              {410, "Gone"},
+              {411, "Length Required"},
+              {412, "Precondition Failed"},
+              {413, "Content Too Large"},
+              {414, "URI Too Long"},
+              {415, "Unsupported Media Type"},
+              {416, "Range Not Satisfiable"},
+              {417, "Expectation Failed"},
+              {421, "Misdirected Request"},
+              {422, "Unprocessable Content"},
+              {426, "Upgrade Required"},
+              {500, "Internal Server Error"},
+              {501, "Not Implemented"},
+              {502, "Bad Gateway"},
+              {503, "Service Unavailable"},
+              {504, "Gateway Timeout"},
+              {505, "HTTP Version Not Supported"}};
   for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
     const char *got = mg_http_status_text(rows[i].code);
     CHECK_MEM(got, strlen(got), rows[i].text, strlen(rows[i].text));

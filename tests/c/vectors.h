@@ -38,10 +38,14 @@ static inline void vector_unescape(char **out, size_t *len, const char *s, const
     size_t n = 1, times = 1;
     if (one == '\\' && s < end) {
       char what = *s++;
-      if (what == 'r') one = '\r';
-      else if (what == 'n') one = '\n';
-      else if (what == 't') one = '\t';
-      else if (what == '\\') one = '\\';
+      if (what == 'r')
+        one = '\r';
+      else if (what == 'n')
+        one = '\n';
+      else if (what == 't')
+        one = '\t';
+      else if (what == '\\')
+        one = '\\';
       else if (what == 'x' && end - s >= 2 && vector_hex(s[0]) >= 0 && vector_hex(s[1]) >= 0) {
         one = (char) (vector_hex(s[0]) * 16 + vector_hex(s[1]));
         s += 2;
@@ -73,8 +77,10 @@ static inline struct vector *vectors_read(const char *file) {
   char path[512], line[4096], heading[80] = "";
   bool in_block = false;
   FILE *f;
-  if (dir != NULL) snprintf(path, sizeof(path), "%s/%s", dir, file);
-  else snprintf(path, sizeof(path), "%.*s../vectors/%s", (int) (strlen(__FILE__) - strlen("vectors.h")), __FILE__, file);
+  if (dir != NULL)
+    snprintf(path, sizeof(path), "%s/%s", dir, file);
+  else
+    snprintf(path, sizeof(path), "%.*s../vectors/%s", (int) (strlen(__FILE__) - strlen("vectors.h")), __FILE__, file);
   if ((f = fopen(path, "r")) == NULL) {
     perror(path);
     exit(2);

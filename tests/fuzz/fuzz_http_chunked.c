@@ -10,7 +10,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MUST(cond) do { if (!(cond)) abort(); } while (0)
+#define MUST(cond)        \
+  do {                    \
+    if (!(cond)) abort(); \
+  } while (0)
 
 struct outcome {
   ptrdiff_t status;
@@ -39,7 +42,8 @@ static struct outcome decode(const char *bytes, size_t len, size_t most, uint32_
         o.status = took;
         break;
       }
-      MUST((size_t) took <= in.len && body.buf >= in.buf && body.buf + body.len <= in.buf + took && o.len + body.len <= len);
+      MUST((size_t) took <= in.len && body.buf >= in.buf && body.buf + body.len <= in.buf + took &&
+           o.len + body.len <= len);
       memcpy(o.payload + o.len, body.buf, body.len);
       o.len += body.len;
       at += (size_t) took;

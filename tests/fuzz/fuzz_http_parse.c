@@ -1,7 +1,7 @@
-/* fuzz_http_parse.c - the input is a message, read as a request and as a response, under the usual and under small limits.
+/* fuzz_http_parse.c - the input is a message, read as request and as response, under usual and under small limits.
  *
- * Invariant: fed whole, and fed in cuts with the buffer at a new place each time, a message gets the same answer and the
- * same slices, all inside the message; the one-shot call takes what the strict parser takes; what is accepted holds
+ * Invariant: fed whole, and fed in cuts with the buffer at a new place each time, a message gets the same answer and
+ * the same slices, all inside the message; the one-shot call takes what the strict parser takes; what is accepted holds
  * no control byte, no bare CR or LF, and not both Content-Length and chunked.
  */
 #include <stdlib.h>
@@ -10,15 +10,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MUST(cond) do { if (!(cond)) abort(); } while (0)
+#define MUST(cond)        \
+  do {                    \
+    if (!(cond)) abort(); \
+  } while (0)
 
 static void same_slice(struct mg_str a, const char *in_a, struct mg_str b, const char *in_b, size_t len) {
   MUST(a.len == b.len && a.buf - in_a == b.buf - in_b);
   MUST(a.buf >= in_a && (size_t) (a.buf - in_a) <= len && a.len <= len - (size_t) (a.buf - in_a));
 }
 
-static void same_message(const struct mg_http_message *a, const char *in_a, const struct mg_http_message *b, const char *in_b,
-                         size_t len) {
+static void same_message(const struct mg_http_message *a, const char *in_a, const struct mg_http_message *b,
+                         const char *in_b, size_t len) {
   same_slice(a->method, in_a, b->method, in_b, len);
   same_slice(a->uri, in_a, b->uri, in_b, len);
   same_slice(a->query, in_a, b->query, in_b, len);
@@ -34,9 +37,12 @@ static void same_message(const struct mg_http_message *a, const char *in_a, cons
 
 static void clean(const char *s, size_t len) {
   for (size_t i = 0; i < len; i++) {
-    if (s[i] == '\n') MUST(i > 0 && s[i - 1] == '\r');
-    else if (s[i] == '\r') MUST(i + 1 < len && s[i + 1] == '\n');
-    else MUST(s[i] == '\t' || ((uint8_t) s[i] >= 0x20 && s[i] != 0x7f));
+    if (s[i] == '\n')
+      MUST(i > 0 && s[i - 1] == '\r');
+    else if (s[i] == '\r')
+      MUST(i + 1 < len && s[i + 1] == '\n');
+    else
+      MUST(s[i] == '\t' || ((uint8_t) s[i] >= 0x20 && s[i] != 0x7f));
   }
 }
 
@@ -54,7 +60,7 @@ static int feed_cut(struct mg_http_parser *p, struct mg_str in, const struct mg_
     memcpy(moved, in.buf, end);
     free(*place);
     *place = moved;
-    got = mg_http_parse_head(p, (struct mg_str) {moved, end}, limits, hm);
+    got = mg_http_parse_head(p, (struct mg_str){moved, end}, limits, hm);
   }
   return got;
 }
@@ -73,7 +79,8 @@ static void compare(struct mg_str in, bool is_response, const struct mg_http_par
   if (want > 0) {
     same_message(&a, in.buf, &b, place, (size_t) want);
     clean(in.buf, (size_t) want);
-    MUST(cut.content_length == whole.content_length && cut.status == whole.status && cut.keep_alive == whole.keep_alive);
+    MUST(cut.content_length == whole.content_length && cut.status == whole.status &&
+         cut.keep_alive == whole.keep_alive);
     MUST(!(whole.chunked && whole.has_length) && whole.chunked == cut.chunked && whole.has_length == cut.has_length);
     MUST(mg_http_get_request_len((const uint8_t *) in.buf, in.len) == want);
     MUST(mg_http_parse(in.buf, in.len, &once) == want);
@@ -91,6 +98,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   compare(in, true, &mg_http_parse_defaults, most);
   compare(in, false, &small, most);
   compare(in, true, &small, most);
-  (void) mg_http_get_header_var(in, (struct mg_str) {in.buf, size < 3 ? size : 3});
+  (void) mg_http_get_header_var(in, (struct mg_str){in.buf, size < 3 ? size : 3});
   return 0;
 }

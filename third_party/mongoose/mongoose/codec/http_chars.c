@@ -1,4 +1,4 @@
-/* http_chars.c - the grammar's alphabets as one table of bits. test_http_parse.c checks each bit against the RFC's words. */
+/* http_chars.c - the grammar's alphabets as one table of bits, each of which test_http_parse.c checks. */
 #include "mongoose/codec/http_chars.h"
 
 /* 1 token, 2 field value, 4 request target, 8 host name, 16 inside quotes */

@@ -1,4 +1,4 @@
-/* http_chars.h - which bytes may stand where in HTTP/1.x (RFC 9110 5.5, 5.6.2; RFC 3986 3.2.2), and fast ways over them.
+/* http_chars.h - which bytes may stand where in HTTP/1.x (RFC 9110 5.5, 5.6.2; RFC 3986 3.2.2), and fast ways over it.
  *
  * The skip functions look at [p, end) only and return the first byte that does not belong, or end.
  * 16 bytes at a time where SSE2 is there (all of x86-64), one by one elsewhere and near the end.

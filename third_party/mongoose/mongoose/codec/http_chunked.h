@@ -22,7 +22,9 @@ struct mg_http_chunked {
 };
 
 /* Bytes of `in` used (> 0; call again with the rest until `done`), 0 when `in` is empty or `done` was set before,
- * or MG_EPROTO / MG_ETOOBIG. Each call yields at most one piece of payload; *body may be empty. */
+ * or MG_EPROTO / MG_ETOOBIG (size beyond INT64_MAX or 16 digits, framing beyond 16 KiB), for good; a server answers
+ * both 400. Each call yields at most one piece of payload; *body may be empty.
+ * A fault behind payload is told by the next call. */
 ptrdiff_t mg_http_chunked_feed(struct mg_http_chunked *c, struct mg_str in, struct mg_str *body);
 
 MG_END_DECLS

@@ -83,8 +83,8 @@ static int learn_coding(struct mg_http_parser *p, struct mg_str value) {
   if (p->minor == 0) return refuse(p, 400, "Transfer-Encoding in HTTP/1.0");
   p->saw_te = 1;
   while (next_element(&value, &coding)) {
-    const char *end = coding.buf + coding.len, *name_end = mg_http_skip(coding.buf, end, MG_HTTP_TOKEN), *rest = name_end;
-    struct mg_str name = {coding.buf, (size_t) (name_end - coding.buf)};
+    const char *end = coding.buf + coding.len, *rest = mg_http_skip(coding.buf, end, MG_HTTP_TOKEN);
+    struct mg_str name = {coding.buf, (size_t) (rest - coding.buf)};
     while (rest < end && is_blank(*rest)) rest++;
     if (name.len == 0 || (rest < end && *rest != ';')) return refuse(p, 400, "malformed Transfer-Encoding");
     if (chunked) return refuse(p, 400, "chunked is not the last coding");
@@ -95,7 +95,7 @@ static int learn_coding(struct mg_http_parser *p, struct mg_str value) {
       other = true;
     }
   }
-  if (other) return refuse(p, p->is_response ? 400 : 501, "unknown transfer coding");
+  if (other) return refuse(p, 501, "unknown transfer coding");
   p->chunked = 1;
   return 0;
 }
