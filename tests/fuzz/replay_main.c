@@ -3,8 +3,8 @@
  *   replay_<name> [-n mutations] [-s seed] [file or folder]…
  *
  * Seeds are files as they are, and every block of the test vectors in *.md files (tests/vectors/README.md).
- * Each seed is run whole, then cut at every length up to 512 bytes, then -n times mutated: bits and bytes
- * changed, parts taken out, doubled, swapped for another file's. The mutations depend on the seed alone, so the same
+ * Each seed is run whole and cut at every length up to 512 bytes; then come -n mutations, spread evenly: bits and bytes
+ * changed, parts taken out, doubled, swapped for another seed's. The mutations depend on the seed alone, so the same
  * command always runs the same inputs. Each input lies in a block of its exact size: reading past it is seen by ASan.
  * On a crash the input is printed, in hex, and written to crash-<name> in the current folder.
  */
@@ -204,6 +204,7 @@ int main(int argc, char **argv) {
     for (size_t cut = 1; cut < s->size && cut <= 512; cut++) run(s->name, s->data, cut);
   }
   rng_state = seed;
+  mutations = (mutations + num_seeds - 1) / num_seeds;
   for (size_t i = 0; i < num_seeds; i++) {
     size_t size = 0;
     for (unsigned long m = 0; m < mutations; m++) {
