@@ -191,6 +191,18 @@ TEST(a_long_pause_fires_everything_once) {
   CHECK(mg_wheel_next(&w, N * 20 + 1000000) == UINT64_MAX);
 }
 
+TEST(a_pause_of_ages_costs_one_round_of_the_wheel) { /* tick by tick this would not end today */
+  struct holder h;
+  memset(&h, 0, sizeof(h));
+  start(0);
+  set(&h, 40);
+  poll(UINT64_MAX / 2);
+  CHECK_INT(h.fired, 1);
+  set(&h, UINT64_MAX / 2 + 100);
+  poll(UINT64_MAX / 2 + 132);
+  CHECK_INT(h.fired, 2);
+}
+
 TEST(a_clock_that_stands_or_goes_back_does_no_harm) {
   struct holder h;
   memset(&h, 0, sizeof(h));
