@@ -60,8 +60,8 @@ class Bytes {
     if (PyObject_GetBuffer(obj, &view_, PyBUF_SIMPLE) != 0) {
       if (PyErr_ExceptionMatches(PyExc_BufferError)) {
         PyErr_Clear();
-        PyErr_Format(PyExc_TypeError, "%s must be str or bytes-like, not a %.200s with gaps between its bytes", arg_name,
-                     Py_TYPE(obj)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s must be str or bytes-like, not a %.200s with gaps between its bytes",
+                     arg_name, Py_TYPE(obj)->tp_name);
       }
       return false;
     }

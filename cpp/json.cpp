@@ -202,8 +202,8 @@ constexpr char kGetDoc[] =
     "array is returned whole. None when there is no such value or the document is malformed before it.\n\n"
     "Args:\n"
     "    doc: the document, str or bytes-like (UTF-8). Only what is in front of the value is looked at.\n"
-    "    path: `$`, then any number of `.key` and `[index]`: \"$.user.tags[0]\". Keys are plain text; the first of two\n"
-    "        equal names wins.\n\n"
+    "    path: `$`, then any number of `.key` and `[index]`: \"$.user.tags[0]\". Keys are plain text; the first of\n"
+    "        two equal names wins.\n\n"
     "Raises:\n"
     "    TypeError: doc or path is of another type.";
 constexpr char kNumDoc[] =

@@ -256,7 +256,9 @@ py::object random_str(const py::object &length) {
   return made;
 }
 
-void log_set(const py::object &level) { mg_log_set(static_cast<int>(whole(level, "level", MG_LL_NONE, MG_LL_VERBOSE))); }
+void log_set(const py::object &level) {
+  mg_log_set(static_cast<int>(whole(level, "level", MG_LL_NONE, MG_LL_VERBOSE)));
+}
 
 // --- names
 
@@ -309,8 +311,8 @@ void bind_digests(py::module_ &m) {
         "base64_encode(data: str | bytes-like) -> str\n\nBase64 with padding (RFC 4648 4), in one line.");
   m.def("base64_decode", base64_decode, py::arg("data"),
         "base64_decode(data: str | bytes-like) -> bytes\n\n"
-        "Undo base64_encode. b\"\" for everything that is not exactly such a text: other characters (white space too),\n"
-        "missing padding.");
+        "Undo base64_encode. b\"\" for everything that is not exactly such a text: other characters (white space\n"
+        "too), missing padding.");
   m.def("crc32", crc32, py::arg("data"), py::arg("initial") = 0,
         "crc32(data: str | bytes-like, initial: int = 0) -> int\n\n"
         "CRC-32 as in gzip and zip. `initial` is the result for the data in front of this.\n\n"
