@@ -5,7 +5,8 @@
 // that: arguments are read by hand, and nothing here may throw, for the interpreter's C frames are the callers.
 //
 // A document of any length is searched once, by mg_json_find. What was found is then taken as a document of its own,
-// under the GIL: should another thread write to a bytearray while it was searched, the value is checked again.
+// under the GIL: should another thread write to a bytearray while it is searched, the value may be a mixture of old
+// and new, but it is checked to be a value.
 #include "module.h"
 
 #include <cstring>

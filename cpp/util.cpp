@@ -107,6 +107,9 @@ unsigned char *bytes_of(const py::object &bytes) {
   return reinterpret_cast<unsigned char *>(PyBytes_AS_STRING(bytes.ptr()));
 }
 
+// Fits every kind of object with its head; whether there is memory for it is another question.
+constexpr long long kLongest = PY_SSIZE_T_MAX / 2;
+
 [[noreturn]] void no_randomness() {
   PyErr_SetString(PyExc_OSError, "the operating system has no random bytes");
   throw py::error_already_set();
@@ -236,7 +239,7 @@ uint32_t crc32(const py::object &data, const py::object &initial) {
 // --- clock, randomness, log
 
 py::object random_bytes(const py::object &length) {
-  size_t n = static_cast<size_t>(whole(length, "length", 0, PY_SSIZE_T_MAX));
+  size_t n = static_cast<size_t>(whole(length, "length", 0, kLongest));
   if (n == 0) return py::bytes();
   py::object made = new_bytes(n);
   bool ok = false;
@@ -246,7 +249,7 @@ py::object random_bytes(const py::object &length) {
 }
 
 py::object random_str(const py::object &length) {
-  size_t n = static_cast<size_t>(whole(length, "length", 0, PY_SSIZE_T_MAX - 1));
+  size_t n = static_cast<size_t>(whole(length, "length", 0, kLongest));
   py::object made = owned(PyUnicode_New(static_cast<Py_ssize_t>(n), 127));
   if (n == 0) return made;  // as in base64_encode
   char *chars = reinterpret_cast<char *>(PyUnicode_1BYTE_DATA(made.ptr()));
