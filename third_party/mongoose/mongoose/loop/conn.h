@@ -109,6 +109,7 @@ struct mg_connection {
   unsigned is_new : 1;     /* accepted in wait, not announced yet */
   unsigned is_dead : 1;    /* descriptor closed, MG_EV_CLOSE is owed */
   unsigned is_failed : 1;  /* is_closing came from an I/O error */
+  unsigned is_owed : 1;    /* the protocol has answers to come that draining waits for */
   uint8_t ask;             /* MG_ASK_… */
   uint8_t watched;         /* MG_POLL_… the poller has */
   int last_errno;          /* of the I/O error */

@@ -354,7 +354,7 @@ static void flush_one(struct mg_connection *c) {
   } else if (c->put != put && (c->ask & MG_ASK_WRITE)) {
     mg_conn_after(c);
   }
-  if (c->is_draining && res == MG_OUT_EMPTY && c->held == NULL) {
+  if (c->is_draining && res == MG_OUT_EMPTY && (!c->is_owed || c->is_eof)) {
     if (!c->is_lingering) {
       mg_conn_hang_up(c);
       return;

@@ -46,6 +46,12 @@ bool mg_http_aim(struct mg_connection *c, unsigned long exchange);
 void mg_http_unaim(struct mg_connection *c);
 /* Number of the exchange that waits for an answer now, 0 for none. */
 unsigned long mg_http_current(const struct mg_connection *c);
+/* In MG_EV_HTTP_HDRS: has the whole body arrived with the head? */
+bool mg_http_body_here(const struct mg_connection *c);
+/* Nothing was said yet in answer to the exchange that an answer now would belong to. */
+bool mg_http_unanswered(const struct mg_connection *c);
+/* No request is being read, handled or aimed at. */
+bool mg_http_idle(const struct mg_connection *c);
 /* Non-zero when some exchange of this connection is not fully answered. */
 bool mg_http_busy(const struct mg_connection *c);
 

@@ -85,9 +85,9 @@ static bool own_message(struct mg_connection *c, struct mg_http_conn *hc, unsign
 /* ---- one request after the other ---- */
 
 static void tell(struct mg_connection *c, struct mg_http_conn *hc, int ev, struct mg_http_message *hm) {
-  hc->in_handler = 1;
+  hc->in_handler = ev == MG_EV_HTTP_HDRS ? MG_TOLD_HDRS : MG_TOLD_BODY;
   if (c->fn != NULL) c->fn(c, ev, hm);
-  hc->in_handler = 0;
+  hc->in_handler = MG_TOLD_NOTHING;
 }
 
 static void consume(struct mg_connection *c, size_t n) {
@@ -181,7 +181,7 @@ static void body_deadline(struct mg_connection *c, struct mg_http_conn *hc) {
   const struct mg_limits *l = &c->listener->limits;
   uint64_t due = l->body_timeout > 0 ? c->mgr->now + l->body_timeout : 0, slow = 0;
   if (l->min_rate > 0) { /* the moment the average falls below the rate, if nothing more comes */
-    slow = hc->body_len * 1000 / l->min_rate;
+    slow = (hc->body_len - hc->body_from) * 1000 / l->min_rate;
     slow = hc->body_since + (slow > l->body_grace ? slow : l->body_grace);
     if (due == 0 || slow < due) due = slow;
   }
@@ -189,9 +189,9 @@ static void body_deadline(struct mg_connection *c, struct mg_http_conn *hc) {
 }
 
 static void stream_piece(struct mg_connection *c, struct mg_http_conn *hc, struct mg_str piece, bool last) {
-  hc->in_handler = 1;
+  hc->in_handler = MG_TOLD_BODY;
   hc->body_fn(c, piece, last, hc->body_arg);
-  hc->in_handler = 0;
+  hc->in_handler = MG_TOLD_NOTHING;
 }
 
 static bool stream_ended(struct mg_connection *c, struct mg_http_conn *hc) {
@@ -204,9 +204,16 @@ static bool stream_ended(struct mg_connection *c, struct mg_http_conn *hc) {
 }
 
 static bool stream_body(struct mg_connection *c, struct mg_http_conn *hc) {
-  while (c->recv.len > 0 && !c->is_full) {
+  if (!c->is_full && hc->body_since == 0) { /* the pause was ours: the peer's time starts anew */
+    hc->body_since = c->mgr->now;
+    hc->body_from = hc->body_len;
+    body_deadline(c, hc);
+  }
+  while (!c->is_full) {
     struct mg_str in = {(char *) c->recv.buf, c->recv.len}, piece;
     ptrdiff_t used;
+    if (hc->p.chunked ? hc->chunked.done : hc->body_len == hc->p.content_length) return stream_ended(c, hc);
+    if (in.len == 0) return false;
     if (hc->p.chunked) {
       used = mg_http_chunked_feed(&hc->chunked, in, &piece);
       if (used < 0) {
@@ -230,19 +237,20 @@ static bool stream_body(struct mg_connection *c, struct mg_http_conn *hc) {
       if (over(c, hc)) return false;
     }
     consume(c, (size_t) used);
-    if (hc->p.chunked ? hc->chunked.done : hc->body_len == hc->p.content_length) return stream_ended(c, hc);
   }
-  if (c->is_full && c->read_due != 0) mg_read_due(c, 0); /* the pause is ours, not the peer's */
+  hc->body_since = 0;
+  if (c->read_due != 0) mg_read_due(c, 0);
   return false;
 }
 
 /* Decode what is new behind what is decoded, so that the body ends up in one piece. */
 static bool decode_chunks(struct mg_connection *c, struct mg_http_conn *hc) {
+  if (hc->raw_at == c->recv.len) return false; /* nothing new: the deadline stays */
   while (hc->raw_at < c->recv.len && !hc->chunked.done) {
     struct mg_str in = {(char *) c->recv.buf + hc->raw_at, c->recv.len - (size_t) hc->raw_at}, piece;
     ptrdiff_t used = mg_http_chunked_feed(&hc->chunked, in, &piece);
     if (used <= 0) {
-      mg_http_refuse(c, hc, used == MG_ETOOBIG ? 413 : 400, "malformed chunk");
+      mg_http_refuse(c, hc, 400, "malformed chunk");
       return false;
     }
     if (hc->body_len + piece.len > hc->body_max) {
@@ -269,11 +277,14 @@ static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
     end = (size_t) hc->raw_at;
   } else {
     end = hc->head_len + (size_t) hc->p.content_length;
-    hc->body_len = c->recv.len < end ? c->recv.len - hc->head_len : hc->p.content_length;
     if (c->recv.len < end) {
+      size_t here = c->recv.len - hc->head_len;
+      if (here == hc->body_len) return false; /* nothing new: the deadline stays */
+      hc->body_len = here;
       body_deadline(c, hc);
       return false;
     }
+    hc->body_len = hc->p.content_length;
   }
   mg_http_message_rebase(hm, (const char *) c->recv.buf - hc->p.base);
   hc->p.base = (const char *) c->recv.buf;
@@ -287,6 +298,11 @@ static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
 }
 
 /* ---- the head ---- */
+
+/* By what the head says. A stream's bound replaces that of the listener, and may be none. */
+static bool too_large(const struct mg_http_conn *hc) {
+  return hc->p.has_length && hc->p.content_length > hc->body_max && !(hc->streaming && hc->body_max == 0);
+}
 
 /* A body follows that is not here yet. True: go on with it. */
 static bool start_body(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm) {
@@ -306,11 +322,16 @@ static bool start_body(struct mg_connection *c, struct mg_http_conn *hc, struct 
     hc->cur->linger = 1;
     return next_request(c, hc);
   }
+  if (too_large(hc)) {
+    mg_http_refuse(c, hc, 413, "body too large");
+    return false;
+  }
   if (hc->p.expect_continue && c->recv.len <= hc->head_len && hc->cur->answer == MG_ANSWER_NONE) {
     mg_send(c, go_ahead, sizeof(go_ahead) - 1);
     hc->cur->mark += sizeof(go_ahead) - 1;
   }
   hc->body_since = c->mgr->now;
+  hc->body_from = 0;
   if (hc->streaming) {
     consume(c, hc->head_len);
   } else {
@@ -330,7 +351,10 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   int n = mg_http_parse_head(&hc->p, in, &pl, hm);
   struct mg_http_xchg *x;
   if (MG_UNLIKELY(n == 0)) {
-    if (!own_message(c, hc, hc->p.count)) mg_http_refuse(c, hc, 503, "out of memory");
+    if (!own_message(c, hc, hc->p.count)) {
+      c->is_closing = 1;
+      return false;
+    }
     if (fresh && hc->phase == MG_HTTP_HEAD) mg_read_due(c, l->header_timeout > 0 ? c->mgr->now + l->header_timeout : 0);
     return false;
   }
@@ -361,20 +385,34 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
     }
     tell(c, hc, MG_EV_HTTP_HDRS, hm);
     if (over(c, hc)) return false;
+    if (too_large(hc)) {
+      if (hc->cur->answer == MG_ANSWER_NONE) hc->cur->linger = 1;
+      mg_http_refuse(c, hc, 413, "body too large");
+      return false;
+    }
     if (hc->streaming) {
       hc->phase = MG_HTTP_BODY;
       hc->body_since = c->mgr->now;
+      hc->body_from = 0;
       consume(c, (size_t) n);
-      return end > (size_t) n ? true : stream_ended(c, hc);
+      return true;
     }
     return deliver(c, hc, hm, end);
   }
   if (!start_body(c, hc, hm)) return hc == c->pfn_data && hc->phase == MG_HTTP_HEAD && !over(c, hc);
-  if (!hc->streaming && hc->p.has_length && hc->p.content_length > hc->body_max) {
-    mg_http_refuse(c, hc, 413, "body too large");
-    return false;
-  }
   return true;
+}
+
+/* The handler may answer before the body is here, with mg_http_reply or by hand. True: on to the next request, if there is one. */
+static bool read_body(struct mg_connection *c, struct mg_http_conn *hc) {
+  if (hc->cur->answer != MG_ANSWER_DONE) mg_http_watch_raw(c, hc->cur);
+  if (hc->streaming) return stream_body(c, hc);
+  if (hc->cur->answer == MG_ANSWER_DONE) {
+    hc->cur->keep_alive = 0;
+    hc->cur->linger = 1;
+    return next_request(c, hc);
+  }
+  return collect_body(c, hc);
 }
 
 void mg_http_go_on(struct mg_connection *c) {
@@ -393,7 +431,8 @@ void mg_http_go_on(struct mg_connection *c) {
     switch (hc->phase) {
       case MG_HTTP_HEAD:
         if (hc->cur == NULL && hc->queue != NULL && hc->queued >= c->listener->limits.max_pipeline) {
-          more = false; /* enough of them wait */
+          if (c->read_due != 0) mg_read_due(c, 0); /* enough of them wait, for us */
+          more = false;
           break;
         }
         if (c->recv.len == 0) {
@@ -404,7 +443,7 @@ void mg_http_go_on(struct mg_connection *c) {
         if (more && hc->phase == MG_HTTP_HEAD) fresh_head(hc);
         break;
       case MG_HTTP_BODY:
-        more = hc->streaming ? stream_body(c, hc) : collect_body(c, hc);
+        more = read_body(c, hc);
         if (more) fresh_head(hc);
         break;
       case MG_HTTP_ANSWER:
@@ -412,7 +451,11 @@ void mg_http_go_on(struct mg_connection *c) {
         more = hc->cur->answer == MG_ANSWER_DONE && next_request(c, hc);
         if (more) fresh_head(hc);
         break;
-      default:
+      default: /* nothing behind the last request is looked at; it must not collect either */
+        if (c->recv.len > 0) {
+          consume(c, c->recv.len);
+          if (hc->cur != NULL) hc->cur->linger = 1;
+        }
         more = false;
         break;
     }
@@ -435,7 +478,12 @@ static void http_settle(struct mg_connection *c) {
   struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
   if (hc == NULL && c->recv.len == 0) return;
   if (hc != NULL && hc->queue != NULL) {
+    if (c->is_draining && hc->phase == MG_HTTP_ANSWER && hc->cur->answer == MG_ANSWER_DONE) { /* the application wants no next one */
+      hc->phase = MG_HTTP_OVER;
+      hc->cur = NULL;
+    }
     mg_xchg_release(c, hc);
+    c->is_owed = hc->queue != NULL && (hc->queue != hc->cur || hc->cur->deferred);
     if (c->is_draining || c->is_closing) return;
   }
   if (!c->is_listening) mg_http_go_on(c);
@@ -492,7 +540,7 @@ struct mg_connection *mg_http_listen(struct mg_mgr *mgr, const char *url, mg_eve
 
 bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg, uint64_t max_body) {
   struct mg_http_conn *hc = mg_http_of(c);
-  if (hc == NULL || !hc->in_handler || hc->cur == NULL || hc->phase > MG_HTTP_BODY || hc->streaming) {
+  if (hc == NULL || hc->in_handler != MG_TOLD_HDRS || hc->cur == NULL || hc->streaming) {
     c->mgr->status = MG_ESTATE;
     return false;
   }
@@ -501,4 +549,9 @@ bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg,
   hc->body_arg = arg;
   hc->body_max = max_body;
   return true;
+}
+
+bool mg_http_body_here(const struct mg_connection *c) {
+  const struct mg_http_conn *hc = mg_http_of(c);
+  return hc == NULL || hc->body_here;
 }

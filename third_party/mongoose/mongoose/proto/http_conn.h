@@ -13,6 +13,8 @@ MG_BEGIN_DECLS
 
 enum mg_http_phase { MG_HTTP_HEAD, MG_HTTP_BODY, MG_HTTP_ANSWER, MG_HTTP_OVER };
 
+enum mg_http_told { MG_TOLD_NOTHING, MG_TOLD_HDRS, MG_TOLD_BODY }; /* which handler runs */
+
 enum mg_http_answer {
   MG_ANSWER_NONE,   /* nothing said yet */
   MG_ANSWER_STREAM, /* head out through mg_http_start, body under way */
@@ -52,7 +54,7 @@ struct mg_http_xchg {
 struct mg_http_conn {
   struct mg_http_conn *next_spare;
   uint8_t phase;
-  uint8_t in_handler;
+  uint8_t in_handler;      /* enum mg_http_told */
   uint8_t stopped_reading; /* is_full is ours */
   uint8_t streaming;
   uint8_t body_here;       /* the whole body is in recv */
@@ -60,7 +62,8 @@ struct mg_http_conn {
   uint64_t body_len;       /* decoded bytes so far; MG_HTTP_BODY */
   uint64_t body_max;
   uint64_t raw_at;         /* chunked, collecting: offset in recv of the first byte not decoded yet */
-  uint64_t body_since;     /* ms */
+  uint64_t body_since;     /* ms: the least rate is asked for from here on; 0 after a pause */
+  uint64_t body_from;      /* body_len then */
   struct mg_http_parser p;
   struct mg_http_chunked chunked;
   struct mg_http_message *hm; /* kept over several reads; NULL: the manager's scratch one */

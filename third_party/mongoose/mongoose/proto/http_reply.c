@@ -354,6 +354,7 @@ void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status
   body.len = strlen(body.buf);
   x->linger = 1;
   hc->target = NULL;
+  mg_xchg_aim(c, hc, x);
   if (x->answer == MG_ANSWER_NONE) {
     bool deferred = x->deferred;
     x->deferred = 0; /* whoever took it over finds it answered */

@@ -39,7 +39,7 @@ static void routes_free(void *arg) {
 }
 
 static struct route *find(const struct routes *r, struct mg_str path) {
-  struct route *e = r->at[hash(path) & (r->size - 1)];
+  struct route *e = r->size > 0 ? r->at[hash(path) & (r->size - 1)] : NULL;
   while (e != NULL && (e->path.len != path.len || memcmp(e->path.buf, path.buf, path.len) != 0)) e = e->next;
   return e;
 }

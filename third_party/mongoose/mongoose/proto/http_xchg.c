@@ -40,6 +40,7 @@ bool mg_xchg_begin(struct mg_connection *c, struct mg_http_conn *hc) {
   }
   x->number = (unsigned long) c->served + 1;
   hc->cur = x;
+  hc->target = NULL; /* an aim that was forgotten must not lead this answer astray */
   mg_xchg_aim(c, hc, x);
   x->mark = position(c, hc);
   return true;
@@ -68,6 +69,7 @@ void mg_xchg_release(struct mg_connection *c, struct mg_http_conn *hc) {
     bool ends = !x->keep_alive, linger = x->linger;
     if (x == hc->cur && hc->phase == MG_HTTP_ANSWER) return; /* go_on finishes the current request itself */
     mg_xchg_aim(c, hc, NULL);
+    if (x == hc->cur && hc->phase == MG_HTTP_BODY) ends = linger = true; /* its body is not here, and now nobody wants it */
     hc->queue = x->next;
     hc->queued--;
     if (hc->queue == NULL) hc->queue_last = &hc->queue;
@@ -106,6 +108,7 @@ void mg_xchg_free_all(struct mg_connection *c, struct mg_http_conn *hc) {
 unsigned long mg_http_defer(struct mg_connection *c) {
   struct mg_http_conn *hc = mg_http_of(c);
   struct mg_http_xchg *x = hc != NULL ? hc->cur : NULL, *q;
+  if (hc != NULL && hc->target != NULL && hc->target->answer == MG_ANSWER_NONE) return hc->target->number; /* once more */
   if (x == NULL || x->deferred || x->answer != MG_ANSWER_NONE) {
     c->mgr->status = MG_ESTATE;
     return 0;
@@ -125,6 +128,14 @@ unsigned long mg_http_defer(struct mg_connection *c) {
   return x->number;
 }
 
+/* Whoever wrote by hand may have come to the end of the answer. */
+static void watch_target(struct mg_connection *c, struct mg_http_conn *hc) {
+  struct mg_http_xchg *x = hc->target;
+  if (x == NULL || x->answer == MG_ANSWER_DONE) return;
+  mg_http_watch_raw(c, x);
+  if (x->answer == MG_ANSWER_DONE) mg_touch(c);
+}
+
 bool mg_http_aim(struct mg_connection *c, unsigned long number) {
   struct mg_http_conn *hc = mg_http_of(c);
   struct mg_http_xchg *x;
@@ -132,6 +143,7 @@ bool mg_http_aim(struct mg_connection *c, unsigned long number) {
   x = hc->cur == &hc->now && hc->now.number == number ? &hc->now : hc->queue;
   while (x != NULL && x->number != number) x = x->next;
   if (x == NULL || x->answer == MG_ANSWER_DONE) return false;
+  watch_target(c, hc);
   hc->target = x;
   mg_xchg_aim(c, hc, x);
   return true;
@@ -140,6 +152,7 @@ bool mg_http_aim(struct mg_connection *c, unsigned long number) {
 void mg_http_unaim(struct mg_connection *c) {
   struct mg_http_conn *hc = mg_http_of(c);
   if (hc == NULL) return;
+  watch_target(c, hc);
   hc->target = NULL;
   mg_xchg_aim(c, hc, hc->cur);
 }
@@ -153,4 +166,15 @@ unsigned long mg_http_current(const struct mg_connection *c) {
 bool mg_http_busy(const struct mg_connection *c) {
   const struct mg_http_conn *hc = mg_http_of(c);
   return hc != NULL && (hc->queue != NULL || (hc->cur != NULL && hc->cur->answer != MG_ANSWER_DONE));
+}
+
+bool mg_http_unanswered(const struct mg_connection *c) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
+  return x != NULL && x->answer == MG_ANSWER_NONE;
+}
+
+bool mg_http_idle(const struct mg_connection *c) {
+  const struct mg_http_conn *hc = mg_http_of(c);
+  return hc == NULL || (hc->cur == NULL && hc->target == NULL);
 }
