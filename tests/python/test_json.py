@@ -1,5 +1,6 @@
 """json_get and its typed relatives: one value out of a document, judged by json.loads."""
 
+import contextlib
 import inspect
 import json
 import math
@@ -280,6 +281,26 @@ def test_no_buffer_stays_locked_after_a_call():
         with pytest.raises(TypeError):
             function(document, b"$.a")
     document.extend(b" ")  # BufferError while anybody holds it
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_no_call_keeps_memory(function):
+    wide = '{"é": "\\u00e9' + "x" * 600 + '", "n": 1.5, "b": true}'
+    escaped = b'{"\xff": 300}'.decode("utf-8", "surrogateescape")
+
+    def calls():
+        for document in (wide, wide.encode(), bytearray(wide.encode()), escaped):
+            for path in ("$.é", "$.n", "$.b", "$.absent", "$.\udcff", "wrong"):
+                function(document, path)
+        for args in ((1, "$"), ("{}", 1), ("{}",), ("\ud800", "$")):
+            with contextlib.suppress(TypeError, UnicodeEncodeError):
+                function(*args)
+
+    calls()
+    before = sys.getallocatedblocks()
+    for _ in range(200):
+        calls()
+    assert sys.getallocatedblocks() < before + 100
 
 
 def test_signatures_can_be_read():

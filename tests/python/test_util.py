@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import http
 import string
+import sys
 import threading
 import time
 import urllib.parse
@@ -325,6 +327,27 @@ def test_arguments_of_the_others_are_named_too():
         match("a", 1)
     with pytest.raises(TypeError, match=r"^code must be int, not str$"):
         http_status_text("200")
+
+
+@pytest.mark.parametrize("function", [*TAKE_DATA, *TAKE_URL, random_bytes, random_str])
+def test_no_call_keeps_memory(function):
+    def calls():
+        for argument in (
+            b"http://u:p@h/%zz",
+            "http://u:p@h/x",
+            bytearray(b"YWJj"),
+            "\udcff",
+            40,
+            None,
+        ):
+            with contextlib.suppress(TypeError, ValueError):
+                function(argument)
+
+    calls()
+    before = sys.getallocatedblocks()
+    for _ in range(200):
+        calls()
+    assert sys.getallocatedblocks() < before + 100
 
 
 def test_digests_of_many_threads_do_not_mix():
