@@ -294,6 +294,11 @@ static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
   mg_read_due(c, 0);
   hc->body_here = 1;
   hc->cur->early = 0;
+  if (hc->cur->answer == MG_ANSWER_NONE && c->listener->routes != NULL && mg_http_route(c, hc, hm)) {
+    c->hint = 0;
+    consume(c, end);
+    return next_request(c, hc);
+  }
   return deliver(c, hc, hm, end);
 }
 

@@ -112,6 +112,7 @@ void mg_http_watch_free(struct mg_http_xchg *x);
 /* http_reply.c */
 void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status, const char *why);
 struct mg_str mg_http_date(struct mg_mgr *mgr);
+void mg_http_count(struct mg_mgr *mgr, int status); /* for the statistics */
 
 /* http_route.c */
 bool mg_http_route(struct mg_connection *c, struct mg_http_conn *hc, const struct mg_http_message *hm); /* true: answered */

@@ -143,7 +143,7 @@ static char *put_connection(char *p, const struct mg_http_xchg *x, const struct 
   return p;
 }
 
-static void count(struct mg_mgr *mgr, int code) {
+void mg_http_count(struct mg_mgr *mgr, int code) {
   if (code >= 500) {
     mgr->stats.responses_5xx++;
   } else if (code >= 400) {
@@ -170,7 +170,11 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
   } else {
     memset(&own, 0, sizeof(own));
   }
-  if (x != NULL) settle_keep_alive(x, &own);
+  if (x != NULL) {
+    settle_keep_alive(x, &own);
+    /* A length that is not true would make what follows part of this answer, or this answer's rest an answer. */
+    if (own.length && own.content_length != len && !x->is_head && !without_body(code)) x->keep_alive = 0;
+  }
   p = put_status((char *) c->send.buf + c->send.len, code);
   if (headers.len > 0) p = put(p, headers.buf, headers.len);
   if (!own.date) {
@@ -183,13 +187,13 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
     p = put_number(p, len);
     p = PUT(p, "\r\n");
   }
-  count(c->mgr, code);
+  mg_http_count(c->mgr, code);
   return PUT(p, "\r\n");
 }
 
-static bool wants_stream(struct mg_str headers, struct mg_str body) {
+static bool wants_stream(struct mg_str headers) {
   struct own_headers own;
-  if (headers.len == 0 || body.len > 0) return false;
+  if (headers.len == 0) return false;
   look_at(headers, &own);
   return own.chunked;
 }
@@ -198,7 +202,13 @@ bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, s
   struct mg_http_xchg *x;
   char *p;
   bool bodyless;
-  if (MG_UNLIKELY(wants_stream(headers, body))) return mg_http_start(c, code, headers); /* the recipe with mg_http_write_chunk */
+  if (MG_UNLIKELY(mg_http_of(c) != NULL && wants_stream(headers))) { /* the recipe: mg_http_write_chunk follows */
+    if (!mg_http_start(c, code, headers)) return false;
+    if (body.len == 0) return true;
+    mg_http_write_chunk(c, body.buf, body.len);
+    mg_http_write_chunk(c, NULL, 0);
+    return true;
+  }
   p = whole_head(c, code, headers, body.len, body.len, &x);
   if (p == NULL) return false;
   bodyless = (x != NULL && x->is_head) || without_body(code);
@@ -288,7 +298,7 @@ bool mg_http_start(struct mg_connection *c, int code, struct mg_str headers) {
   c->send.len = (size_t) (p - (char *) c->send.buf);
   x->answer = MG_ANSWER_STREAM;
   if (x == hc->cur) c->is_resp = 1;
-  count(c->mgr, code);
+  mg_http_count(c->mgr, code);
   mg_send_added(c);
   return true;
 }
@@ -313,6 +323,7 @@ static void write_chunk(struct mg_connection *c, const char *buf, size_t len) {
 void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len) {
   struct mg_http_conn *hc = mg_http_of(c);
   struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
+  if (c->proto == &mg_proto_http && (x == NULL || x->answer == MG_ANSWER_DONE)) return; /* ended, or never began */
   if (x == NULL || x->answer != MG_ANSWER_STREAM) { /* the head was written by hand, or this is a request: the watcher sees the end */
     write_chunk(c, buf, len);
     if (len == 0) c->is_resp = 0;
@@ -325,10 +336,7 @@ void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len) {
   } else if (x->framing == MG_FRAME_LENGTH) {
     if (len > x->left) len = (size_t) x->left; /* more than promised would be read as the next answer */
     mg_send(c, buf, len);
-    if (len == 0 && x->left > 0) { /* less than promised: the client must notice */
-      x->keep_alive = 0;
-      c->is_failed = 1;
-    }
+    if (len == 0 && x->left > 0) x->keep_alive = 0; /* less than promised: the close tells the client */
     x->left -= len;
     if (x->left == 0) len = 0;
   }

@@ -9,6 +9,7 @@
 
 struct route {
   struct route *next; /* in its bucket */
+  int status;
   struct mg_str path, head, body; /* head: status line and fields up to where Date goes */
 };
 
@@ -93,6 +94,7 @@ bool mg_route_static(struct mg_connection *c, struct mg_str path, int status, st
   e = (struct route *) mg_malloc(sizeof(*e) + path.len + l.len + headers.len + strlen(length) + body.len);
   if (e == NULL) return false;
   p = (char *) (e + 1);
+  e->status = status;
   e->path = copy_to(&p, path);
   e->head = copy_to(&p, l);
   copy_to(&p, headers);
@@ -153,6 +155,7 @@ bool mg_http_route(struct mg_connection *c, struct mg_http_conn *hc, const struc
     p += e->body.len;
   }
   c->send.len = (size_t) (p - (char *) c->send.buf);
+  mg_http_count(c->mgr, e->status);
   mg_xchg_done(c, hc, x);
   mg_send_added(c);
   return true;
