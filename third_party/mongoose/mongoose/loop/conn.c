@@ -220,6 +220,12 @@ void mg_linger(struct mg_connection *c) {
 
 /* ---- making them ---- */
 
+static bool open_for_new(struct mg_mgr *mgr) {
+  if (mgr->wakeq == NULL) return false;           /* mg_mgr_init failed, and said why */
+  if (mgr->ending) mg_fail(mgr, MG_ECLOSED, NULL); /* else who connects again whenever he is closed would never let it end */
+  return !mgr->ending;
+}
+
 static struct mg_connection *start(struct mg_mgr *mgr, struct mg_sock *s, struct mg_listener *l, mg_event_handler_t fn,
                                    void *fn_data) {
   struct mg_connection *c = l != NULL ? mg_conn_new(mgr, s, l) : NULL;
@@ -239,7 +245,7 @@ struct mg_connection *mg_listen_with(struct mg_mgr *mgr, const char *url, mg_eve
   struct mg_connection *c;
   struct mg_sock s;
   int err;
-  if (mgr->wakeq == NULL) return NULL;
+  if (!open_for_new(mgr)) return NULL;
   err = mg_sock_listen(&s, url, opts != NULL ? &opts->sock : NULL, mgr->errmsg);
   if (err != MG_OK) {
     mg_fail(mgr, err, mgr->errmsg);
@@ -264,7 +270,7 @@ struct mg_connection *mg_connect_svc(struct mg_mgr *mgr, const char *url, mg_eve
   struct mg_sock s;
   char err[MG_SOCK_ERR];
   int status;
-  if (mgr->wakeq == NULL) return NULL;
+  if (!open_for_new(mgr)) return NULL;
   status = mg_sock_connect(&s, url, err);
   if (status == MG_EINVAL || status == MG_ESCHEME || status == MG_ENOMEM) { /* the caller's fault: say so at once */
     mg_fail(mgr, status, err);
@@ -301,7 +307,7 @@ struct mg_connection *mg_wrapfd(struct mg_mgr *mgr, int fd, mg_event_handler_t f
   struct mg_connection *c;
   struct mg_sock s;
   int err;
-  if (mgr->wakeq == NULL) return NULL;
+  if (!open_for_new(mgr)) return NULL;
   err = mg_sock_adopt(&s, fd, mgr->errmsg);
   if (err != MG_OK) {
     mg_fail(mgr, err, mgr->errmsg);

@@ -177,6 +177,7 @@ struct mg_mgr {
   uint8_t ask;         /* for new connections */
   bool interrupted;    /* the last wait ended by a signal */
   bool in_dispatch;
+  bool ending;         /* mg_mgr_free is at work: nothing new is opened */
   unsigned nconns, npaused; /* open; listeners that wait for room */
   struct mg_connection *ready, **ready_last; /* has something to dispatch */
   struct mg_connection *dirty, **dirty_last; /* has output, or flags changed */

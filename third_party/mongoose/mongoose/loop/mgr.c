@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "mongoose/base/alloc.h"
 #include "mongoose/base/clock.h"
@@ -90,11 +91,13 @@ void mg_read_due(struct mg_connection *c, uint64_t ms) {
 static void deadline_passed(struct mg_deadline *d, void *arg) {
   struct mg_connection *c = (struct mg_connection *) ((char *) d - offsetof(struct mg_connection, deadline));
   struct mg_mgr *mgr = (struct mg_mgr *) arg;
+  static const struct linger now = {1, 0};
   if (c->is_dead) return;
   if (c->write_due != 0 && c->write_due <= mgr->now) {
     c->write_due = 0;
-    c->is_failed = 1; /* reset, not a polite end: the peer does not read */
+    c->is_failed = 1; /* reset, not a polite end: the kernel need not keep what the peer does not read */
     c->is_closing = 1;
+    (void) setsockopt((int) (size_t) c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     mgr->stats.timeouts++;
     MG_DEBUG(("%lu peer took no output in time", c->id));
   } else if (c->read_due != 0 && c->read_due <= mgr->now) {
@@ -138,7 +141,7 @@ int mg_mgr_timeout(const struct mg_mgr *mgr) {
 
 static int wait_ms(struct mg_mgr *mgr, int ms) {
   uint64_t t;
-  if (ms == 0 || mg_mgr_owes(mgr)) return 0;
+  if (ms == 0 || mg_mgr_owes(mgr) || mgr->dirty != NULL) return 0; /* dirty: something was queued between two polls */
   t = least(mg_timer_next(&mgr->timers, mgr->now), mg_wheel_next(&mgr->wheel, mgr->now));
   if (sweeps(mgr)) t = least(t, mgr->sweep_ms);
   if (ms < 0) return t > 0x7fffffff ? -1 : (int) t;
@@ -307,9 +310,16 @@ void mg_mgr_dispatch(struct mg_mgr *mgr) {
 
 /* ---- phase 3: flush ---- */
 
+/* Is anybody going to take what is read? */
+static bool wants_input(const struct mg_connection *c) {
+  if (c->is_full || c->is_eof) return false;
+  if (MG_UNLIKELY(c->is_draining) && !c->is_lingering && !c->is_owed) return false;
+  return c->proto != NULL || c->is_udp || c->recv.len < c->listener->limits.max_recv; /* a protocol has limits of its own */
+}
+
 static void update_interest(struct mg_connection *c, bool blocked) {
   unsigned want = 0;
-  if (!c->is_full && !c->is_eof) want |= MG_POLL_READ;
+  if (wants_input(c)) want |= MG_POLL_READ;
   if (blocked) want |= MG_POLL_WRITE;
   if (want != c->watched) mg_conn_watch(c, want);
 }
@@ -318,7 +328,7 @@ static void flush_one(struct mg_connection *c) {
   struct mg_mgr *mgr = c->mgr;
   enum mg_out_result res = MG_OUT_EMPTY;
   size_t put = c->put;
-  if (c->is_dead || c->is_connecting || (c->is_listening && !c->is_closing)) {
+  if (c->is_dead || c->is_connecting || (c->is_listening && !c->is_closing && !c->is_draining)) {
     if (c->is_connecting && c->is_closing) mg_conn_hang_up(c);
     return;
   }
@@ -342,8 +352,11 @@ static void flush_one(struct mg_connection *c) {
     return;
   }
   if (res == MG_OUT_BLOCKED) {
-    if (c->put != put || c->write_due == 0) c->write_due = mgr->now + c->listener->limits.send_timeout;
-    if (c->listener->limits.send_timeout > 0) mg_conn_due(c);
+    uint32_t ms = c->listener->limits.send_timeout;
+    if (ms > 0 && (c->put != put || c->write_due == 0)) {
+      c->write_due = mgr->now + ms;
+      mg_conn_due(c);
+    }
   } else if (c->write_due != 0) {
     c->write_due = 0;
     mg_conn_due(c);
@@ -437,7 +450,7 @@ void mg_mgr_free(struct mg_mgr *mgr) {
     mg_timer_free(&mgr->timers, t);
     if (t->flags & MG_TIMER_AUTODELETE) mg_free(t);
   }
-  mgr->in_dispatch = true;
+  mgr->in_dispatch = mgr->ending = true;
   do { /* the lists are threaded through the connections, so they go first, each time */
     take(&mgr->ready, &mgr->ready_last);
     take(&mgr->dirty, &mgr->dirty_last);

@@ -489,7 +489,10 @@ static void http_settle(struct mg_connection *c) {
     }
     mg_xchg_release(c, hc);
     c->is_owed = hc->queue != NULL && (hc->queue != hc->cur || hc->cur->deferred);
-    if (c->is_draining || c->is_closing) return;
+    if (c->is_draining || c->is_closing) {
+      if (c->is_owed && c->recv.len > 0) consume(c, c->recv.len);
+      return;
+    }
   }
   if (!c->is_listening) mg_http_go_on(c);
 }
