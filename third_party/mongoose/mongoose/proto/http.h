@@ -13,7 +13,12 @@ MG_BEGIN_DECLS
 struct mg_connection *mg_http_listen(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data);
 struct mg_connection *mg_http_listen_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
                                           const struct mg_listen_opts *opts);
+/* A client: write the request with mg_printf or mg_send on MG_EV_CONNECT. Each response is told by MG_EV_HTTP_HDRS once and by
+ * MG_EV_HTTP_MSG with its body, which is limits.max_body bytes at most. Interim responses are skipped. A malformed, cut or
+ * oversized response is MG_EV_ERROR and a close. After 101 the connection is a plain one. */
 struct mg_connection *mg_http_connect(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data);
+/* Ours: the next response on this client answers a HEAD request, so it has no body whatever its head says. */
+bool mg_http_expect_head(struct mg_connection *c);
 
 /* ---- answering at once ---- */
 
