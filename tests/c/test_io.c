@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include "loop_helpers.h"
@@ -164,6 +165,28 @@ LOOP_TEST(a_draining_connection_is_read_no_further) {
   }
   CHECK_INT(closes, 0);
   CHECK(conn->recv.len < 300000);
+  hang_up(&p);
+  loop_down();
+}
+
+/* As after a fork: epoll goes by the open file, which the copy keeps alive, and would report for a connection that is no more. */
+TEST(a_copy_of_its_descriptor_does_not_keep_a_connection_ready) {
+  struct peer p;
+  struct pollfd pfd;
+  int copy;
+  up("tcp://127.0.0.1:0", NULL);
+  p = dial(server);
+  CHECK(UNTIL(accepted == 1));
+  copy = dup((int) (size_t) conn->fd);
+  conn->is_closing = 1;
+  CHECK(UNTIL(closes == 1));
+  say(&p, "anybody there?");
+  pfd.fd = copy;
+  pfd.events = POLLIN;
+  CHECK_INT(poll(&pfd, 1, 10000), 1);
+  pfd.fd = mg_mgr_fd(&mgr);
+  CHECK_INT(poll(&pfd, 1, 0), 0);
+  close(copy);
   hang_up(&p);
   loop_down();
 }

@@ -149,7 +149,7 @@ void mg_conn_hang_up(struct mg_connection *c) {
   c->is_closing = 1;
   mg_deadline_clear(&c->mgr->wheel, &c->deadline);
   if (fd_of(c) >= 0) {
-    if (!c->mgr->poller->close_forgets) mg_conn_watch(c, 0);
+    mg_conn_watch(c, 0); /* closing is not enough for epoll when a forked process has a copy of the descriptor */
     mg_sock_close(fd_of(c));
   }
   c->watched = 0;
