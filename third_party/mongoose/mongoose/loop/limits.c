@@ -18,6 +18,7 @@ const struct mg_limits mg_limits_default = {
     .max_recv = MG_MAX_RECV_SIZE,
     .send_high = 4u << 20,
     .send_low = 1u << 20,
+    .send_max = 64u << 20,
     .max_connections = 0,
     .max_per_address = 0,
 };

@@ -29,6 +29,7 @@ struct mg_limits {
   size_t max_recv;  /* unread input of a connection without a protocol, then reading stops */
   size_t send_high; /* unsent output: is_full is true from here on … */
   size_t send_low;  /* … until it has sunk to this */
+  size_t send_max;  /* … and this much is the end: bindings refuse to queue more behind it */
   /* listener */
   uint32_t max_connections;  /* accepted and open at once; 0: 80 % of the descriptor limit. Beyond, accepting pauses */
   uint32_t max_per_address;  /* of one client address, 0: no bound. Beyond, the new one is closed */

@@ -1,0 +1,104 @@
+// answers.cpp - everything a connection says in HTTP: whole answers, streams, chunks; at once or to an exchange put off earlier.
+#include "args.h"
+#include "connection.h"
+#include "errors.h"
+
+namespace {
+
+constexpr size_t by_reference = 4096;  // from here on a body is sent from the caller's object
+
+// A Python object that the core sends from. Given back on the loop thread when the lock is next held.
+struct Lent {
+  Loop *loop;
+  PyObject *owner;
+};
+
+void give_back(void *arg) {
+  auto *lent = static_cast<Lent *>(arg);
+  lent->loop->drop_later(lent->owner);
+  delete lent;
+}
+
+PyObject *core_error(Conn *conn) {
+  int status = conn->c ? conn->loop->mgr.status : MG_ECLOSED;
+  if (status == MG_ESTATE) {
+    return raise_status(MG_ESTATE, "there is no request to answer here: it is answered already, or none was made", conn->id);
+  }
+  return raise_status(status, nullptr, conn->id);
+}
+
+// Points the core at an exchange for as long as it lives.
+class Aim {
+ public:
+  Aim(mg_connection *c, unsigned long number) : c_(number ? c : nullptr), ok_(!number || mg_http_aim(c, number)) {
+    if (!ok_) c_ = nullptr;
+  }
+  ~Aim() {
+    if (c_) mg_http_unaim(c_);
+  }
+  explicit operator bool() const { return ok_; }
+
+ private:
+  mg_connection *c_;
+  bool ok_;
+};
+
+}  // namespace
+
+// Bytes that never change can be lent; anything else is copied.
+bool send_lent(Conn *conn, PyObject *bytes, const char *data, size_t size) {
+  return mg_send_ref(conn->c, data, size, give_back, new Lent{conn->loop, Py_NewRef(bytes)});
+}
+
+PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type) {
+  static const char plain[] = "Content-Type: text/plain\r\n";
+  mg_connection *c = conn->c;
+  Bytes b;
+  if (!c) return raise_closed();
+  if (status < 100 || status > 999) return PyErr_Format(PyExc_ValueError, "status must be 100-999, not %ld", status);
+  if (body && body != Py_None && !b.init(body, "body")) return nullptr;
+  Str h = {const_cast<char *>(plain), sizeof(plain) - 1};
+  if (headers || default_type) {
+    if (!conn_text_headers(conn->loop, headers, default_type ? default_type : "text/plain")) return nullptr;
+    h = {conn->loop->scratch.data(), conn->loop->scratch.size()};
+  }
+  Aim aim(c, number);
+  if (!aim) return raise_status(MG_ESTATE, "this request is answered already", conn->id);
+  Str text = {const_cast<char *>(b.data() ? b.data() : ""), b.size()};
+  bool ok;
+  if (text.len >= by_reference && body && PyBytes_CheckExact(body)) {
+    ok = mg_http_reply_ref(c, static_cast<int>(status), h, text, give_back, new Lent{conn->loop, Py_NewRef(body)});
+  } else {
+    ok = mg_http_reply_n(c, static_cast<int>(status), h, text);
+  }
+  if (MG_UNLIKELY(!ok)) return core_error(conn);
+  Py_RETURN_NONE;
+}
+
+PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers) {
+  if (!conn->c) return raise_closed();
+  if (status < 200 || status > 999) return PyErr_Format(PyExc_ValueError, "status must be 200-999, not %ld", status);
+  if (!conn_text_headers(conn->loop, headers, nullptr)) return nullptr;
+  Aim aim(conn->c, number);
+  if (!aim) return raise_status(MG_ESTATE, "this request is answered already", conn->id);
+  Str h = {conn->loop->scratch.data(), conn->loop->scratch.size()};
+  if (!mg_http_start(conn->c, static_cast<int>(status), h)) return core_error(conn);
+  Py_RETURN_NONE;
+}
+
+PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool end) {
+  mg_connection *c = conn->c;
+  Bytes b;
+  if (!c) return raise_closed();
+  if (data && !b.init(data, "data")) return nullptr;
+  if (mg_unsent(c) + b.size() > c->listener->limits.send_max && mg_unsent(c) > 0) {
+    PyErr_Clear();
+    raise_status(MG_EFULL, "the peer does not read fast enough: too much output is waiting (see full and on_drain)", conn->id);
+    return nullptr;
+  }
+  Aim aim(c, number);
+  if (!aim) return raise_status(MG_ESTATE, "this answer is complete already", conn->id);
+  if (b.size() > 0) mg_http_write_chunk(c, b.data(), b.size());
+  if (end) mg_http_write_chunk(c, nullptr, 0);
+  Py_RETURN_NONE;
+}

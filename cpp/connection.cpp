@@ -1,0 +1,341 @@
+// connection.cpp - the life of a Connection object and what can be read from it. What it does is in connection_ops.cpp.
+#include "connection.h"
+
+#include <structmember.h>
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+
+#include "args.h"
+#include "errors.h"
+#include "module.h"
+#include "pool.h"
+
+PyTypeObject *conn_type;
+extern PyMethodDef conn_methods[];  // connection_ops.cpp
+
+namespace {
+
+Conn *self_of(PyObject *o) {
+  return reinterpret_cast<Conn *>(o);
+}
+
+// ---- flags and sizes: a snapshot when read from another thread ----
+
+enum Flag : intptr_t {
+  LISTENING, CLOSING, CLIENT, TLS, UDP, WEBSOCKET, READABLE, WRITABLE, FULL, DRAINING,
+};
+
+PyObject *get_flag(PyObject *o, void *which) {
+  const mg_connection *c = self_of(o)->c;
+  auto flag = static_cast<Flag>(reinterpret_cast<intptr_t>(which));
+  bool v = false;
+  if (!c) return PyBool_FromLong(flag == CLOSING);
+  switch (flag) {
+    case LISTENING: v = c->is_listening; break;
+    case CLOSING: v = c->is_closing; break;
+    case CLIENT: v = c->is_client; break;
+    case TLS: v = c->is_tls; break;
+    case UDP: v = c->is_udp; break;
+    case WEBSOCKET: v = c->is_websocket; break;
+    case READABLE: v = c->recv.len > 0; break;
+    case WRITABLE: v = c->is_writable; break;
+    case FULL: v = c->is_full || c->is_choked; break;
+    case DRAINING: v = c->is_draining; break;
+  }
+  return PyBool_FromLong(v);
+}
+
+enum Size : intptr_t { RECV_LEN, SEND_LEN, RECV_SIZE, SEND_SIZE };
+
+PyObject *get_size(PyObject *o, void *which) {
+  const mg_connection *c = self_of(o)->c;
+  size_t v = 0;
+  if (c) {
+    switch (static_cast<Size>(reinterpret_cast<intptr_t>(which))) {
+      case RECV_LEN: v = c->recv.len; break;
+      case SEND_LEN: v = mg_unsent(c); break;
+      case RECV_SIZE: v = c->recv.size; break;
+      case SEND_SIZE: v = c->send.size; break;
+    }
+  }
+  return PyLong_FromSize_t(v);
+}
+
+PyObject *get_addr(PyObject *o, void *which) {
+  const mg_connection *c = self_of(o)->c;
+  char ip[64];
+  if (!c) Py_RETURN_NONE;
+  const mg_addr *a = which ? &c->rem : &c->loc;
+  if (c->is_unix || (which && c->is_listening)) Py_RETURN_NONE;
+  size_t n = mg_addr_print(a, false, ip, sizeof(ip));
+  PyObject *text = PyUnicode_FromStringAndSize(ip, static_cast<Py_ssize_t>(n));
+  return Py_BuildValue("(NiO)", text, static_cast<int>(mg_ntohs(a->port)), a->is_ip6 ? Py_True : Py_False);
+}
+
+PyObject *get_id(PyObject *o, void *) {
+  return PyLong_FromUnsignedLong(self_of(o)->c ? self_of(o)->id : 0);
+}
+
+PyObject *get_manager(PyObject *o, void *) {
+  Loop *loop = self_of(o)->loop;
+  return Py_NewRef(loop && loop->self ? loop->self : Py_None);
+}
+
+// ---- handler, userdata ----
+
+PyObject *get_handler(PyObject *o, void *) {
+  Conn *conn = self_of(o);
+  if (!conn->c) return Py_NewRef(conn->handler ? conn->handler : Py_None);
+  auto *site = static_cast<Site *>(conn->c->fn_data);
+  PyObject *h = conn->handler ? conn->handler : site->handler ? site->handler : conn->loop->handler;
+  return Py_NewRef(h ? h : Py_None);
+}
+
+int set_handler(PyObject *o, PyObject *value, void *) {
+  Conn *conn = self_of(o);
+  if (value == Py_None) value = nullptr;
+  if (value && !PyCallable_Check(value)) {
+    PyErr_Format(PyExc_TypeError, "handler must be callable or None, not %.200s", Py_TYPE(value)->tp_name);
+    return -1;
+  }
+  if (!conn->c) {
+    raise_closed();
+    return -1;
+  }
+  Py_XSETREF(conn->handler, Py_XNewRef(value));
+  if (conn->c->is_listening) {  // those accepted from now on
+    auto *old = static_cast<Site *>(conn->c->fn_data);
+    Ref keep = Ref::borrow(value);
+    Conn *c = conn;
+    if (!conn->loop->call_sync([c, old, value] {
+          if (c->c) {
+            c->c->fn_data = c->loop->site_new(value, old->events);
+            c->loop->site_drop(old);
+          }
+          return true;
+        })) {
+      return -1;
+    }
+  }
+  return 0;
+}
+
+PyObject *get_slot(PyObject *o, void *offset) {
+  PyObject *v = *reinterpret_cast<PyObject **>(reinterpret_cast<char *>(o) + reinterpret_cast<intptr_t>(offset));
+  return Py_NewRef(v ? v : Py_None);
+}
+
+int set_slot(PyObject *o, PyObject *value, void *offset) {
+  auto **slot = reinterpret_cast<PyObject **>(reinterpret_cast<char *>(o) + reinterpret_cast<intptr_t>(offset));
+  Py_XSETREF(*slot, value == Py_None ? nullptr : Py_XNewRef(value));
+  return 0;
+}
+
+void *slot_at(size_t offset) {
+  return reinterpret_cast<void *>(offset);
+}
+void *flag(Flag f) {
+  return reinterpret_cast<void *>(f);
+}
+void *size(Size s) {
+  return reinterpret_cast<void *>(s);
+}
+
+PyGetSetDef getset[] = {
+    {"id", get_id, nullptr, "int: number of the connection, > 0 while it is open, 0 once it closed.", nullptr},
+    {"manager", get_manager, nullptr, "Manager | None: the owner while the connection is open.", nullptr},
+    {"handler", get_handler, set_handler,
+     "Callable | None: handler(conn, ev, data). Setting it on a listener is for connections accepted from then on; None goes back to the "
+     "manager's.",
+     nullptr},
+    {"userdata", get_slot, set_slot, "Any: yours.", slot_at(offsetof(Conn, userdata))},
+    {"on_drain", get_slot, set_slot,
+     "Callable[[], object] | None: called on the loop thread when is_full turns false because output went out.",
+     slot_at(offsetof(Conn, on_drain))},
+    {"local_addr", get_addr, nullptr, "tuple[str, int, bool] | None: ip, port, is it IPv6. None for Unix sockets.", nullptr},
+    {"remote_addr", get_addr, nullptr, "tuple[str, int, bool] | None: the peer's ip, port, is it IPv6.", reinterpret_cast<void *>(1)},
+    {"is_listening", get_flag, nullptr, "bool", flag(LISTENING)},
+    {"is_closing", get_flag, nullptr, "bool: closes at the end of this turn, or is closed.", flag(CLOSING)},
+    {"is_client", get_flag, nullptr, "bool: made by connect().", flag(CLIENT)},
+    {"is_tls", get_flag, nullptr, "bool", flag(TLS)},
+    {"is_udp", get_flag, nullptr, "bool", flag(UDP)},
+    {"is_websocket", get_flag, nullptr, "bool", flag(WEBSOCKET)},
+    {"is_readable", get_flag, nullptr, "bool: unread bytes are in the receive buffer.", flag(READABLE)},
+    {"is_writable", get_flag, nullptr, "bool: all output was taken by the system so far.", flag(WRITABLE)},
+    {"is_full", get_flag, nullptr, "bool: more output is waiting than Limits.send_high; on_drain tells when that is over.", flag(FULL)},
+    {"is_draining", get_flag, nullptr, "bool: closes when the output is out.", flag(DRAINING)},
+    {"recv_len", get_size, nullptr, "int: bytes received and not consumed.", size(RECV_LEN)},
+    {"send_len", get_size, nullptr, "int: bytes of output waiting.", size(SEND_LEN)},
+    {"recv_size", get_size, nullptr, "int: bytes of memory behind the receive buffer, 0 while idle.", size(RECV_SIZE)},
+    {"send_size", get_size, nullptr, "int: bytes of memory behind the send buffer, 0 while idle.", size(SEND_SIZE)},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Conn, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+
+PyObject *repr(PyObject *o) {
+  const Conn *conn = self_of(o);
+  if (!conn->c) return PyUnicode_FromString("<Connection closed>");
+  const mg_connection *c = conn->c;
+  char addr[80] = "unix";
+  if (!c->is_unix) mg_addr_print(c->is_listening ? &c->loc : &c->rem, true, addr, sizeof(addr));
+  return PyUnicode_FromFormat("<Connection %lu %s%s %s>", conn->id, c->is_udp ? "udp " : "",
+                              c->is_listening ? "listening on" : c->is_client ? "to" : "from", addr);
+}
+
+int traverse(PyObject *o, visitproc visit, void *arg) {
+  Conn *conn = self_of(o);
+  Py_VISIT(Py_TYPE(o));
+  Py_VISIT(conn->handler);
+  Py_VISIT(conn->userdata);
+  Py_VISIT(conn->on_drain);
+  Py_VISIT(conn->on_body);
+  Py_VISIT(conn->on_body_end);
+  return 0;
+}
+
+int clear(PyObject *o) {
+  Conn *conn = self_of(o);
+  Py_CLEAR(conn->handler);
+  Py_CLEAR(conn->userdata);
+  Py_CLEAR(conn->on_drain);
+  Py_CLEAR(conn->on_body);
+  Py_CLEAR(conn->on_body_end);
+  return 0;
+}
+
+void dealloc(PyObject *o) {
+  PyTypeObject *type = Py_TYPE(o);
+  PyObject_GC_UnTrack(o);
+  if (self_of(o)->weakrefs) PyObject_ClearWeakRefs(o);
+  clear(o);
+  PyObject_GC_Del(o);
+  Py_DECREF(type);
+}
+
+PyType_Slot slots[] = {
+    {Py_tp_doc, const_cast<char *>(
+         "A connection or listener; made by Manager.listen() and connect(), and for every accepted peer.\n\n"
+         "Every method may be called from any thread: on the loop's own thread it acts at once, on another it is queued and applied in\n"
+         "order, and returns None. Using a closed connection raises ConnectionClosed; close() and drain() are then no-ops.")},
+    {Py_tp_getset, getset},
+    {Py_tp_members, members},
+    {Py_tp_methods, conn_methods},
+    {Py_tp_repr, reinterpret_cast<void *>(repr)},
+    {Py_tp_traverse, reinterpret_cast<void *>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void *>(clear)},
+    {Py_tp_dealloc, reinterpret_cast<void *>(dealloc)},
+    {0, nullptr},
+};
+PyType_Spec spec = {"pymongoose.Connection", sizeof(Conn), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+
+}  // namespace
+
+Conn *conn_of(Loop *loop, mg_connection *c) {
+  if (MG_LIKELY(c->owner != nullptr)) return static_cast<Conn *>(c->owner);
+  auto *conn = PyObject_GC_New(Conn, conn_type);
+  if (!conn) return nullptr;
+  conn->c = c;
+  conn->loop = loop;
+  conn->id = c->id;
+  conn->handler = conn->userdata = conn->on_drain = conn->on_body = conn->on_body_end = conn->weakrefs = nullptr;
+  conn->jobs = nullptr;
+  conn->prev = nullptr;
+  conn->next = loop->conns;
+  if (conn->next) conn->next->prev = conn;
+  loop->conns = conn;
+  c->owner = conn;  // with the reference we just made
+  PyObject_GC_Track(reinterpret_cast<PyObject *>(conn));
+  return conn;
+}
+
+void conn_closed(Conn *conn) {
+  Loop *loop = conn->loop;
+  jobs_abandon(conn);
+  (conn->prev ? conn->prev->next : loop->conns) = conn->next;
+  if (conn->next) conn->next->prev = conn->prev;
+  conn->next = conn->prev = nullptr;
+  conn->c->owner = nullptr;
+  conn->c = nullptr;
+  conn->loop = nullptr;
+  Py_CLEAR(conn->on_drain);
+  Py_CLEAR(conn->on_body);
+  Py_CLEAR(conn->on_body_end);
+  loop->drop_later(reinterpret_cast<PyObject *>(conn));
+}
+
+// ---- calls from other threads ----
+
+PyObject *conn_post(Conn *conn, ConnMethod fn, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+  struct Call {
+    Ref self, kwnames;
+    std::vector<Ref> args;
+  };
+  Loop *loop = conn->loop;
+  if (!loop) return raise_closed();
+  auto call = std::make_shared<Call>();
+  Py_ssize_t total = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+  size_t bytes = sizeof(Call);
+  call->self = Ref::borrow(reinterpret_cast<PyObject *>(conn));
+  call->kwnames = Ref::borrow(kwnames);
+  for (Py_ssize_t i = 0; i < total; i++) {
+    PyObject *a = args[i];
+    bool changes = PyByteArray_Check(a) || (PyMemoryView_Check(a) && !PyMemoryView_GET_BUFFER(a)->readonly);
+    call->args.push_back(changes ? Ref(PyBytes_FromObject(a)) : Ref::borrow(a));  // as it is now, not as it will be
+    if (!call->args.back()) return nullptr;
+    if (PyBytes_Check(call->args.back().get())) bytes += static_cast<size_t>(PyBytes_GET_SIZE(call->args.back().get()));
+  }
+  bool ok = loop->post(
+      [call, fn, n] {
+        auto *self = reinterpret_cast<Conn *>(call->self.get());
+        if (!self->c) return;  // it closed meanwhile: its CLOSE event said so
+        std::vector<PyObject *> raw;
+        for (const Ref &r : call->args) raw.push_back(r.get());
+        Loop *l = self->loop;
+        Ref result(fn(self, raw.data(), n, call->kwnames.get()));
+        if (!result) l->failed(self, MG_EV_WAKEUP);
+      },
+      bytes);
+  if (!ok) return nullptr;
+  Py_RETURN_NONE;
+}
+
+bool take_args(const char *fname, const char *const *names, int count, int required, PyObject *const *args, Py_ssize_t n,
+               PyObject *kwnames, PyObject **out) {
+  if (n > count) {
+    PyErr_Format(PyExc_TypeError, "%s() takes at most %d arguments (%zd given)", fname, count, n);
+    return false;
+  }
+  for (int i = 0; i < count; i++) out[i] = i < n ? args[i] : nullptr;
+  for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); k++) {
+    PyObject *name = PyTuple_GET_ITEM(kwnames, k);
+    int i = 0;
+    while (i < count && PyUnicode_CompareWithASCIIString(name, names[i]) != 0) i++;
+    if (i == count || out[i]) {
+      PyErr_Format(PyExc_TypeError, i == count ? "%s() got an unexpected keyword argument %R" : "%s() got multiple values for argument %R",
+                   fname, name);
+      return false;
+    }
+    out[i] = args[n + k];
+  }
+  for (int i = 0; i < required; i++) {
+    if (!out[i]) {
+      PyErr_Format(PyExc_TypeError, "%s() is missing the argument '%s'", fname, names[i]);
+      return false;
+    }
+  }
+  return true;
+}
+
+void bind_connection(pybind11::module_ &m) {
+  conn_type = reinterpret_cast<PyTypeObject *>(PyType_FromModuleAndSpec(m.ptr(), &spec, nullptr));
+  if (!conn_type || PyModule_AddObjectRef(m.ptr(), "Connection", reinterpret_cast<PyObject *>(conn_type)) < 0) {
+    throw pybind11::error_already_set();
+  }
+}

@@ -1,0 +1,36 @@
+// connection.h - the Python object of a connection. It lives as long as anybody holds it; `c` is null once it closed.
+#pragma once
+#include "loop.h"
+
+struct Conn {
+  PyObject_HEAD
+  mg_connection *c;
+  Loop *loop;  // null once closed
+  unsigned long id;
+  PyObject *handler;   // own, or null: the site's
+  PyObject *userdata;
+  PyObject *on_drain;
+  PyObject *on_body, *on_body_end;  // stream_body
+  PyObject *weakrefs;
+  Job *jobs;           // offloaded work that answers here
+  Conn *next, *prev;   // in loop->conns
+};
+
+extern PyTypeObject *conn_type;
+
+Conn *conn_of(Loop *loop, mg_connection *c);       // borrowed; made on first use. Lock needed; null with an exception
+void conn_closed(Conn *conn);                      // detach from the core; Lock needed
+
+// The reply() behind Connection.reply and Reply.reply: to exchange `number`, 0: the current one.
+PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type);
+PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers);
+PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool end);
+bool conn_text_headers(Loop *loop, PyObject *headers, const char *default_type);  // into loop->scratch; false with an exception
+
+// A call of `fn` on another thread than the loop's: queued, in order. Returns None, or null with an exception.
+typedef PyObject *(*ConnMethod)(Conn *, PyObject *const *, Py_ssize_t, PyObject *);
+PyObject *conn_post(Conn *conn, ConnMethod fn, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
+
+// Positional and keyword arguments into out[0..count), null where absent. False with TypeError.
+bool take_args(const char *fname, const char *const *names, int count, int required, PyObject *const *args, Py_ssize_t n,
+               PyObject *kwnames, PyObject **out);

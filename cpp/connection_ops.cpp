@@ -1,0 +1,354 @@
+// connection_ops.cpp - what a Connection can do. Each method is a C function (vectorcall); on another thread than the loop's it is
+// queued with its arguments and runs there (conn_post).
+#include <cstddef>
+#include <cstring>
+
+#include "args.h"
+#include "connection.h"
+#include "errors.h"
+#include "pool.h"
+#include "reply.h"
+
+bool send_lent(Conn *conn, PyObject *bytes, const char *data, size_t size);  // answers.cpp
+
+namespace {
+
+bool here(const Conn *conn) {
+  return conn->loop->on_thread();
+}
+
+long status_of(PyObject *o, const char *name) {
+  long v = PyLong_AsLong(o);
+  if (v == -1 && PyErr_Occurred()) {
+    if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+      PyErr_Format(PyExc_ValueError, "%s must be 100-999, not %S", name, o);
+    } else {
+      PyErr_Format(PyExc_TypeError, "%s must be int, not %.200s", name, Py_TYPE(o)->tp_name);
+    }
+  }
+  return v;
+}
+
+// ---- bytes ----
+
+PyObject *send(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"data"};
+  PyObject *a[1];
+  if (!take_args("send", names, 1, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) return conn_post(conn, send, args, n, kw);
+  Bytes b;
+  if (!b.init(a[0], "data")) return nullptr;
+  mg_connection *c = conn->c;
+  if (c->is_listening && !c->is_udp) return raise_status(MG_ESTATE, "a listener cannot send", conn->id);
+  if (mg_unsent(c) > 0 && mg_unsent(c) + b.size() > c->listener->limits.send_max) {
+    return raise_status(MG_EFULL, "the peer does not read fast enough: too much output is waiting (see is_full and on_drain)", conn->id);
+  }
+  bool ok = b.size() >= 16384 && PyBytes_CheckExact(a[0]) && !c->is_udp ? send_lent(conn, a[0], b.data(), b.size())
+                                                                       : mg_send(c, b.data(), b.size());
+  if (!ok && c->is_udp) return raise_status(MG_EIO, strerror(c->last_errno), conn->id);
+  if (!ok) return raise_status(MG_ENOMEM, nullptr, conn->id);
+  Py_RETURN_NONE;
+}
+
+PyObject *peek(const unsigned char *buf, size_t len, PyObject *const *args, Py_ssize_t n, const char *name) {
+  Py_ssize_t want = -1;
+  if (n > 1) return PyErr_Format(PyExc_TypeError, "%s(n=-1) takes at most 1 argument (%zd given)", name, n);
+  if (n == 1 && (want = PyNumber_AsSsize_t(args[0], PyExc_OverflowError)) == -1 && PyErr_Occurred()) return nullptr;
+  if (want < 0 || static_cast<size_t>(want) > len) want = static_cast<Py_ssize_t>(len);
+  return PyBytes_FromStringAndSize(reinterpret_cast<const char *>(buf), want);
+}
+
+PyObject *recv_data(Conn *conn, PyObject *const *args, Py_ssize_t n) {
+  if (conn->c && !here(conn)) return raise_status(MG_ESTATE, "received bytes can be read on the loop thread only", conn->id);
+  return peek(conn->c ? conn->c->recv.buf : nullptr, conn->c ? conn->c->recv.len : 0, args, n, "recv_data");
+}
+
+PyObject *send_data(Conn *conn, PyObject *const *args, Py_ssize_t n) {
+  if (conn->c && !here(conn)) return raise_status(MG_ESTATE, "queued bytes can be read on the loop thread only", conn->id);
+  return peek(conn->c ? conn->c->send.buf : nullptr, conn->c ? conn->c->send.len : 0, args, n, "send_data");
+}
+
+PyObject *take(Conn *conn, PyObject *const *args, Py_ssize_t n) {
+  Ref out(recv_data(conn, args, n));
+  if (out && conn->c) {
+    mg_iobuf_del(&conn->c->recv, 0, static_cast<size_t>(PyBytes_GET_SIZE(out.get())));
+    mg_touch(conn->c);
+  }
+  return out.release();
+}
+
+PyObject *consume(Conn *conn, PyObject *const *args, Py_ssize_t n) {
+  if (n != 1) return PyErr_Format(PyExc_TypeError, "consume(n) takes 1 argument (%zd given)", n);
+  Py_ssize_t want = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
+  if (want == -1 && PyErr_Occurred()) return nullptr;
+  if (want < 0) return PyErr_Format(PyExc_ValueError, "n must be >= 0, not %zd", want);
+  if (!conn->c) return PyLong_FromLong(0);
+  if (!here(conn)) return raise_status(MG_ESTATE, "received bytes can be consumed on the loop thread only", conn->id);
+  size_t gone = mg_iobuf_del(&conn->c->recv, 0, static_cast<size_t>(want));
+  mg_touch(conn->c);
+  return PyLong_FromSize_t(gone);
+}
+
+// ---- HTTP ----
+
+PyObject *reply(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"status", "body", "headers"};
+  PyObject *a[3] = {n > 0 ? args[0] : nullptr, n > 1 ? args[1] : nullptr, n > 2 ? args[2] : nullptr};
+  if (MG_UNLIKELY((kw || n < 1 || n > 3) && !take_args("reply", names, 3, 1, args, n, kw, a))) return nullptr;
+  if (MG_UNLIKELY(!conn->c)) return raise_closed();
+  if (MG_UNLIKELY(!here(conn))) return conn_post(conn, reply, args, n, kw);
+  long status = status_of(a[0], "status");
+  if (MG_UNLIKELY(status == -1 && PyErr_Occurred())) return nullptr;
+  return conn_reply_to(conn, 0, status, a[1], a[2] == Py_None ? nullptr : a[2], nullptr);
+}
+
+PyObject *reply_json(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"obj", "status_code", "headers"};
+  PyObject *a[3];
+  if (!take_args("reply_json", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) return conn_post(conn, reply_json, args, n, kw);
+  return conn_reply_json_to(conn, 0, a[0], a[1], a[2]);
+}
+
+PyObject *start_response(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"status", "headers", "on_drain"};
+  PyObject *a[3];
+  if (!take_args("start_response", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) {
+    return raise_status(MG_ESTATE, "start_response() on another thread: use defer() on the loop thread and Reply.start_response()", conn->id);
+  }
+  long status = status_of(a[0], "status");
+  if (status == -1 && PyErr_Occurred()) return nullptr;
+  return conn_stream(conn, mg_http_current(conn->c), status, a[1], a[2]);
+}
+
+PyObject *http_chunk(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"data"};
+  PyObject *a[1];
+  if (!take_args("http_chunk", names, 1, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) return conn_post(conn, http_chunk, args, n, kw);
+  Bytes b;
+  if (!b.init(a[0], "data")) return nullptr;
+  return conn_write_to(conn, 0, a[0], b.size() == 0);
+}
+
+PyObject *http_sse(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"event_type", "data"};
+  PyObject *a[2];
+  if (!take_args("http_sse", names, 2, 2, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) return conn_post(conn, http_sse, args, n, kw);
+  Bytes ev, data;
+  if (!ev.init(a[0], "event_type") || !data.init(a[1], "data")) return nullptr;
+  if (memchr(ev.data(), '\n', ev.size()) || memchr(ev.data(), '\r', ev.size())) {
+    return PyErr_Format(PyExc_ValueError, "event_type must be one line, not %R", a[0]);
+  }
+  std::string out = "event: " + std::string(ev.data(), ev.size()) + "\n";  // WHATWG HTML 9.2.6: each line of data gets its field
+  const char *p = data.data(), *end = p + data.size();
+  do {
+    const char *eol = p;
+    while (eol < end && *eol != '\n' && *eol != '\r') eol++;
+    out.append("data: ").append(p, eol).append("\n");
+    p = eol + (eol < end && *eol == '\r' && eol + 1 < end && eol[1] == '\n' ? 2 : 1);
+  } while (p <= end);
+  out += "\n";
+  Ref bytes(PyBytes_FromStringAndSize(out.data(), static_cast<Py_ssize_t>(out.size())));
+  return bytes ? conn_write_to(conn, 0, bytes.get(), false) : nullptr;
+}
+
+// ---- bodies as they come ----
+
+void body_piece(mg_connection *c, Str piece, bool last, void *arg) {
+  auto *loop = static_cast<Loop *>(arg);
+  auto *conn = static_cast<Conn *>(c->owner);
+  if (!conn) return;
+  loop->lock();
+  Ref hold = Ref::borrow(reinterpret_cast<PyObject *>(conn)), fn = Ref::borrow(last ? conn->on_body_end : conn->on_body), r;
+  if (last) {
+    Py_CLEAR(conn->on_body);
+    Py_CLEAR(conn->on_body_end);
+    if (!fn) return;
+    r = Ref(PyObject_CallNoArgs(fn.get()));
+  } else {
+    Ref data(PyBytes_FromStringAndSize(piece.buf, static_cast<Py_ssize_t>(piece.len)));
+    if (data) r = Ref(PyObject_CallOneArg(fn.get(), data.get()));
+  }
+  if (!r) {
+    loop->failed(conn, last ? MG_EV_HTTP_MSG : MG_EV_READ);
+    conn_fail_request(conn);
+  }
+}
+
+PyObject *stream_body(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"on_data", "on_end", "max_body"};
+  PyObject *a[3];
+  if (!take_args("stream_body", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  for (int i = 0; i < 2; i++) {
+    if (a[i] && a[i] != Py_None && !PyCallable_Check(a[i])) {
+      return PyErr_Format(PyExc_TypeError, "%s must be callable, not %.200s", names[i], Py_TYPE(a[i])->tp_name);
+    }
+  }
+  unsigned long long max_body = 0;
+  if (a[2] && a[2] != Py_None) {
+    max_body = PyLong_AsUnsignedLongLong(a[2]);
+    if (PyErr_Occurred()) return nullptr;
+  }
+  if (!here(conn) || !mg_http_stream_body(conn->c, body_piece, conn->loop, max_body)) {
+    return raise_status(MG_ESTATE, "stream_body() belongs into the handler of MG_EV_HTTP_HDRS", conn->id);
+  }
+  Py_XSETREF(conn->on_body, Py_NewRef(a[0]));
+  Py_XSETREF(conn->on_body_end, a[1] && a[1] != Py_None ? Py_NewRef(a[1]) : nullptr);
+  Py_RETURN_NONE;
+}
+
+PyObject *pause(Conn *conn, bool on) {
+  if (!conn->c) return raise_closed();
+  if (conn->c->is_full != static_cast<unsigned>(on)) {
+    conn->c->is_full = on;
+    mg_touch(conn->c);
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject *pause_reading(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  if (!take_args("pause_reading", nullptr, 0, 0, args, n, kw, nullptr)) return nullptr;
+  if (conn->c && !here(conn)) return conn_post(conn, pause_reading, args, n, kw);
+  return pause(conn, true);
+}
+
+PyObject *resume_reading(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  if (!take_args("resume_reading", nullptr, 0, 0, args, n, kw, nullptr)) return nullptr;
+  if (conn->c && !here(conn)) return conn_post(conn, resume_reading, args, n, kw);
+  return pause(conn, false);
+}
+
+// ---- ends ----
+
+PyObject *hang_up(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  if (!take_args("close", nullptr, 0, 0, args, n, kw, nullptr)) return nullptr;
+  if (!conn->c) Py_RETURN_NONE;
+  if (!here(conn)) return conn_post(conn, hang_up, args, n, kw);
+  conn->c->is_closing = 1;
+  mg_touch(conn->c);
+  Py_RETURN_NONE;
+}
+
+PyObject *drain(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  if (!take_args("drain", nullptr, 0, 0, args, n, kw, nullptr)) return nullptr;
+  if (!conn->c) Py_RETURN_NONE;
+  if (!here(conn)) return conn_post(conn, drain, args, n, kw);
+  conn->c->is_draining = 1;
+  mg_touch(conn->c);
+  Py_RETURN_NONE;
+}
+
+PyObject *fail(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"message"};
+  PyObject *a[1];
+  if (!take_args("error", names, 1, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) return conn_post(conn, fail, args, n, kw);
+  Bytes b;
+  if (!b.init(a[0], "message")) return nullptr;
+  mg_error(conn->c, "%.*s", static_cast<int>(b.size()), b.data());
+  Py_RETURN_NONE;
+}
+
+PyObject *set_handler(Conn *conn, PyObject *arg) {
+  return PyObject_SetAttrString(reinterpret_cast<PyObject *>(conn), "handler", arg) < 0 ? nullptr : Py_NewRef(Py_None);
+}
+
+// ---- listeners ----
+
+PyObject *respond(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"path", "status", "body", "headers"};
+  PyObject *a[4];
+  if (!take_args("respond", names, 4, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  Bytes path, body;
+  long status = a[1] ? status_of(a[1], "status") : 200;
+  if (PyErr_Occurred() || !path.init(a[0], "path") || (a[2] && a[2] != Py_None && !body.init(a[2], "body"))) return nullptr;
+  if (path.size() == 0 || path.data()[0] != '/') return PyErr_Format(PyExc_ValueError, "path must begin with '/', not %R", a[0]);
+  if (status < 200 || status > 599) return PyErr_Format(PyExc_ValueError, "status must be 200-599, not %ld", status);
+  if (!conn_text_headers(conn->loop, a[3], "text/plain")) return nullptr;
+  std::string headers = conn->loop->scratch;
+  Str p = mg_str_n(path.data(), path.size()), b = mg_str_n(body.data() ? body.data() : "", body.size());
+  bool ok = conn->loop->call_sync([&] {
+    if (conn->c && mg_route_static(conn->c, p, static_cast<int>(status), mg_str_n(headers.data(), headers.size()), b)) return true;
+    if (!conn->c) {
+      raise_closed();
+    } else {
+      raise_status(conn->loop->mgr.status == MG_ENOMEM ? MG_ENOMEM : MG_ESTATE, "respond() belongs to an HTTP listener", conn->id);
+    }
+    return false;
+  });
+  return ok ? Py_NewRef(Py_None) : nullptr;
+}
+
+template <typename F>
+PyCFunction fn(F f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+
+constexpr int KW = METH_FASTCALL | METH_KEYWORDS;
+
+}  // namespace
+
+PyMethodDef conn_methods[] = {
+    {"send", fn(send), KW,
+     "send(data)\n--\n\nQueue raw bytes (str as UTF-8). UDP: one datagram, at once, to the peer of the last one received.\n\n"
+     "On an HTTP connection these bytes are the answer to the current request; the connection goes on when it is complete.\n"
+     "Large bytes objects are sent from where they are, without a copy.\n\n"
+     "Raises:\n    ConnectionClosed: the connection is closed.\n    QueueFull: the peer does not read and Limits.send_max is waiting."},
+    {"reply", fn(reply), KW,
+     "reply(status, body=b'', headers=None)\n--\n\nAnswer the current request.\n\n"
+     "Args:\n    status: 100-999.\n    body: str (UTF-8), bytes-like or None; left out for HEAD, 204 and 304 (RFC 9110 6.4.1).\n"
+     "    headers: a mapping or a sequence of (name, value) pairs; Content-Type is text/plain unless given. Date, Content-Length and\n"
+     "        Connection are added where missing.\n\n"
+     "Raises:\n    ConnectionClosed: the connection is closed.\n    MongooseError: the request is answered already.\n"
+     "    ValueError: a header contains an illegal character."},
+    {"reply_json", fn(reply_json), KW,
+     "reply_json(obj, status_code=200, headers=None)\n--\n\nAnswer with obj as JSON (orjson when it is installed); otherwise like reply()."},
+    {"start_response", fn(start_response), KW,
+     "start_response(status, headers=None, on_drain=None)\n--\n\nBegin an answer whose body follows in pieces; returns a ResponseBody with "
+     "write(), end(), full. Chunked for HTTP/1.1 (RFC 9112 7.1), until the close for 1.0, counted when headers have a Content-Length.\n\n"
+     "Use it as a context manager: leaving the block ends the body, an exception cuts the connection. Loop thread."},
+    {"http_chunk", fn(http_chunk), KW, "http_chunk(data)\n--\n\nSend one chunk of a chunked answer; empty data ends it."},
+    {"http_sse", fn(http_sse), KW,
+     "http_sse(event_type, data)\n--\n\nSend one server-sent event as a chunk; each line of data gets a data: field (WHATWG HTML 9.2.6)."},
+    {"stream_body", fn(stream_body), KW,
+     "stream_body(on_data, on_end=None, max_body=0)\n--\n\nIn the handler of MG_EV_HTTP_HDRS: have the body in pieces instead of MG_EV_HTTP_MSG.\n\n"
+     "Args:\n    on_data: called with bytes, decoded from chunks.\n    on_end: called without arguments after the last piece; not when the client "
+     "went away, then MG_EV_CLOSE tells.\n    max_body: bytes, 0 for no bound; 413 beyond.\n\npause_reading() and resume_reading() control the flow."},
+    {"pause_reading", fn(pause_reading), KW, "pause_reading()\n--\n\nRead nothing more from the peer until resume_reading()."},
+    {"resume_reading", fn(resume_reading), KW, "resume_reading()\n--\n\nGo on after pause_reading()."},
+    {"recv_data", fn(recv_data), METH_FASTCALL,
+     "recv_data(n=-1, /)\n--\n\nbytes: the first n received bytes (all when negative), which stay in the buffer. Loop thread."},
+    {"send_data", fn(send_data), METH_FASTCALL, "send_data(n=-1, /)\n--\n\nbytes: the first n queued bytes, which stay queued. Loop thread."},
+    {"read", fn(take), METH_FASTCALL, "read(n=-1, /)\n--\n\nbytes: like recv_data(), and takes them out of the buffer. Loop thread."},
+    {"consume", fn(consume), METH_FASTCALL,
+     "consume(n, /)\n--\n\nint: takes up to n bytes out of the receive buffer, returns how many. Loop thread."},
+    {"defer", fn(conn_defer), KW,
+     "defer()\n--\n\nReply: take the current request off the handler's hands, to be answered later and from any thread. Answers of pipelined "
+     "requests still leave in order. Loop thread."},
+    {"offload", fn(conn_offload), KW,
+     "offload(fn, /, *args, then=None, timeout=None)\n--\n\nRun fn(*args) on the manager's pool; its result becomes the reply.\n\n"
+     "Without then: str or bytes-like gives 200, dict or list 200 as JSON, None 204, Response as it says; an exception goes to the\n"
+     "error_handler and gives 500; no result within timeout seconds 504; a full queue 503 with Retry-After. With then, then(conn, result)\n"
+     "runs on the loop thread and answers itself.\n\nReturns:\n    Job: cancel(), done(), result(timeout). A client that goes away cancels its jobs. "
+     "Loop thread.\n\nRaises:\n    RuntimeError: the manager has no pool."},
+    {"respond", fn(respond), KW,
+     "respond(path, status=200, body=b'', headers=None)\n--\n\nOn an HTTP listener: answer GET and HEAD of exactly this path from memory, without "
+     "entering Python; other methods get 405. Everything is copied; set again to replace."},
+    {"close", fn(hang_up), KW,
+     "close()\n--\n\nClose at the end of this turn; output that the socket does not take at once is dropped (see drain). No-op once closed."},
+    {"drain", fn(drain), KW, "drain()\n--\n\nClose when all queued output is sent. No-op once closed."},
+    {"error", fn(fail), KW, "error(message)\n--\n\nRaise an MG_EV_ERROR event with that text, then close."},
+    {"set_handler", fn(set_handler), METH_O, "set_handler(handler, /)\n--\n\nThe same as setting the handler attribute."},
+    {nullptr, nullptr, 0, nullptr},
+};

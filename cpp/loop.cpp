@@ -1,0 +1,483 @@
+// loop.cpp - turns of the loop, the lock within them, and how events become Python calls.
+#include "loop.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+
+#include "connection.h"
+#include "errors.h"
+#include "message.h"
+#include "pool.h"
+#include "reply.h"
+#include "timer.h"
+
+namespace {
+
+PyObject *small_int(int v) {  // event numbers are interned by Python itself
+  return PyLong_FromLong(v);
+}
+
+void empty_pipe(int fd) {
+  char buf[64];
+  while (read(fd, buf, sizeof(buf)) > 0) {
+  }
+}
+
+bool main_thread() {
+  static unsigned long id = 0;  // of the interpreter's main thread; the same for all
+  if (id == 0) {
+    KeepError keep;
+    Ref threading(PyImport_ImportModule("threading"));
+    Ref main(threading ? PyObject_CallMethod(threading.get(), "main_thread", nullptr) : nullptr);
+    Ref ident(main ? PyObject_GetAttrString(main.get(), "ident") : nullptr);
+    if (ident) id = PyLong_AsUnsignedLong(ident.get());
+    PyErr_Clear();
+  }
+  return id == PyThread_get_thread_ident();
+}
+
+// Python's own signal handler writes to this descriptor, which ends a wait at once, also when the signal comes just before it.
+// The descriptor it had before; -2 when that cannot be said (not the main thread).
+int set_wakeup_fd(int fd) {
+  KeepError keep;
+  Ref signal(PyImport_ImportModule("signal"));
+  Ref fn(signal ? PyObject_GetAttrString(signal.get(), "set_wakeup_fd") : nullptr);
+  Ref args(Py_BuildValue("(i)", fd)), kw(Py_BuildValue("{s:O}", "warn_on_full_buffer", Py_False));
+  Ref old(fn && args && kw ? PyObject_Call(fn.get(), args.get(), kw.get()) : nullptr);
+  int result = old ? static_cast<int>(PyLong_AsLong(old.get())) : -2;
+  PyErr_Clear();
+  return result;
+}
+
+constexpr uint64_t bit(int ev) {
+  return uint64_t(1) << ev;
+}
+
+}  // namespace
+
+// Everything, but MG_EV_POLL for nobody who did not ask, and MG_EV_READ and MG_EV_WRITE only where there is no protocol above
+// the bytes: one Python call for a request, not four.
+uint64_t default_events(bool http) {
+  uint64_t all = ~uint64_t(0) & ~bit(MG_EV_POLL);
+  return http ? all & ~(bit(MG_EV_READ) | bit(MG_EV_WRITE)) : all;
+}
+
+// ---- the lock ----
+
+void Loop::unlock() {
+#if PYMONGOOSE_NOGIL
+  if (!unlocked) unlocked = PyEval_SaveThread();
+#endif
+}
+
+void Loop::take_lock() {
+  uint64_t t = mg_nanos();
+  PyEval_RestoreThread(unlocked);
+  unlocked = nullptr;
+  last_lock_wait = mg_nanos() - t;
+  lock_wait_ns += last_lock_wait;
+  lock_takes++;
+}
+
+void Loop::empty_trash() {
+  while (!trash.empty()) {
+    PyObject *o = trash.back();
+    trash.pop_back();
+    Py_DECREF(o);  // may run anything, so the vector is not being iterated
+  }
+}
+
+// ---- turns ----
+
+bool Loop::open() {
+  mg_mgr_init(&mgr);
+  if (!mgr.wakeq) {
+    PyErr_SetString(PyExc_OSError, "no memory or file descriptors for an event loop");
+    return false;
+  }
+  mgr.sweep_ms = 0;  // flags are set through methods here, which mark the connection
+  mgr.ask = 0;
+  mgr.userdata = this;
+  if (pipe(signal_pipe) != 0) {
+    PyErr_SetFromErrno(PyExc_OSError);
+    return false;
+  }
+  for (int fd : signal_pipe) {
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  mgr.poller->watch(mgr.poll_state, signal_pipe[0], 0, MG_POLL_READ | MG_POLL_EDGE, &mgr);
+  return true;
+}
+
+Polling::Polling(Loop &l) : loop_(l), ok_(false) {
+  if (l.closed) {
+    PyErr_SetString(PyExc_RuntimeError, "manager is closed");
+  } else if (l.polling.exchange(true)) {
+    PyErr_SetString(PyExc_RuntimeError, "poll() is not reentrant: the manager is being polled already");
+  } else {
+    ok_ = true;
+    l.owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
+    if (!l.rung_by_signals && main_thread()) {  // once: each call costs a system call
+      int old = set_wakeup_fd(l.signal_pipe[1]);
+      l.rung_by_signals = old == -1;
+      if (old >= 0) set_wakeup_fd(old);  // another loop's, asyncio's perhaps: then a signal only interrupts the wait itself
+    }
+  }
+}
+
+Polling::~Polling() {
+  if (!ok_) return;
+  loop_.polling.store(false);
+}
+
+bool Loop::after_turn() {
+  if (!trash.empty()) {
+    lock();
+    empty_trash();
+  }
+  if (mgr.interrupted) {
+    lock();
+    empty_pipe(signal_pipe[0]);
+    if (PyErr_CheckSignals() < 0) return false;
+  }
+  if (pending_type) {
+    lock();
+    PyErr_Restore(pending_type, pending_value, pending_trace);
+    pending_type = pending_value = pending_trace = nullptr;
+    return false;
+  }
+  return true;
+}
+
+// The lock is held only from the first event for Python to the end of the dispatch.
+int Loop::turn(int ms) {
+  uint64_t began;
+  unlock();
+  mg_mgr_wait(&mgr, ms);
+  began = mg_nanos();
+  if (mg_wakeq_count(mgr.wakeq) > 0) lock();  // what other threads posted is for Python: take it all in one hold
+  mg_mgr_dispatch(&mgr);
+  if (locked()) {
+    pool_kick(this);  // jobs of this turn: one bell for all
+    empty_trash();
+    unlock();
+  }
+  mg_mgr_flush(&mgr);
+  busy_ns += mg_nanos() - began;
+  return after_turn() ? 0 : -1;
+}
+
+bool Loop::run(int ms) {
+  bool ok = true;
+  while (ok && !stop.load(std::memory_order_relaxed)) ok = turn(ms) == 0;
+  lock();
+  return ok;
+}
+
+void Loop::close() {
+  if (closed || closing) return;
+  closing = true;
+  owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
+  if (mgr.wakeq) {
+    mg_mgr_dispatch(&mgr);  // what was posted, and CLOSE events that are owed
+    mg_mgr_flush(&mgr);
+    while (timers) timer_stop(timers);
+    mg_mgr_free(&mgr);
+  }
+  bool keep_bell = false;
+  if (rung_by_signals) {
+    int old = set_wakeup_fd(-1);
+    if (old >= 0 && old != signal_pipe[1]) set_wakeup_fd(old);
+    keep_bell = old == -2;  // Python may still write there: better a descriptor left open than somebody else's written to
+  }
+  if (signal_pipe[0] >= 0) ::close(signal_pipe[0]);
+  if (signal_pipe[1] >= 0 && !keep_bell) ::close(signal_pipe[1]);
+  signal_pipe[0] = signal_pipe[1] = -1;
+  closed = true;
+  closing = false;
+  if (spare) Py_DECREF(reinterpret_cast<PyObject *>(std::exchange(spare, nullptr)));
+  while (sites) {
+    sites->refs = 1;
+    site_drop(sites);
+  }
+  for (PyObject **slot : {&handler, &report, &on_slow, &dumps, &answer, &pool}) drop_later(*slot ? *slot : Py_NewRef(Py_None)), *slot = nullptr;
+  empty_trash();
+}
+
+// ---- sites ----
+
+Site *Loop::site_new(PyObject *h, uint64_t events) {
+  Site *s = new Site{this, Py_XNewRef(h), events, 1, sites, nullptr};
+  if (sites) sites->prev = s;
+  sites = s;
+  return s;
+}
+
+void Loop::site_drop(Site *s) {
+  if (--s->refs > 0) return;
+  (s->prev ? s->prev->next : sites) = s->next;
+  if (s->next) s->next->prev = s->prev;
+  if (s->handler) drop_later(s->handler);
+  delete s;
+}
+
+int Loop::traverse(visitproc visit, void *arg) {
+  Py_VISIT(handler);
+  Py_VISIT(report);
+  Py_VISIT(on_slow);
+  Py_VISIT(dumps);
+  Py_VISIT(answer);
+  Py_VISIT(pool);
+  for (Site *s = sites; s; s = s->next) Py_VISIT(s->handler);
+  for (Conn *c = conns; c; c = c->next) Py_VISIT(reinterpret_cast<PyObject *>(c));
+  return timers_traverse(timers, visit, arg);
+}
+
+// ---- events ----
+
+void Loop::failed(Conn *conn, int ev) {
+  PyObject *t, *v, *tb;
+  handler_errors++;
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) {  // KeyboardInterrupt, SystemExit: not ours to handle
+    if (pending_type) {
+      PyErr_Clear();
+    } else {
+      PyErr_Fetch(&pending_type, &pending_value, &pending_trace);
+      stop.store(true, std::memory_order_relaxed);
+    }
+    return;
+  }
+  PyErr_Fetch(&t, &v, &tb);
+  PyErr_NormalizeException(&t, &v, &tb);
+  if (tb) PyException_SetTraceback(v, tb);
+  Ref type(t), value(v), trace(tb);
+  if (report) {
+    Ref number(PyLong_FromLong(ev));
+    Ref r(PyObject_CallFunctionObjArgs(report, conn ? reinterpret_cast<PyObject *>(conn) : Py_None, number.get(), value.get(), nullptr));
+    if (!r) {  // the reporter itself failed: the last resort
+      if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+        if (!pending_type) PyErr_Fetch(&pending_type, &pending_value, &pending_trace);
+        PyErr_Clear();
+      } else {
+        PyErr_WriteUnraisable(report);
+      }
+    }
+  }
+}
+
+bool Loop::call(Conn *conn, int ev, PyObject *data) {
+  Site *site = static_cast<Site *>(conn->c->fn_data);
+  PyObject *h = conn->handler ? conn->handler : site->handler ? site->handler : handler;
+  if (!h || h == Py_None) return true;
+  Ref hold = Ref::borrow(h), hold_conn = Ref::borrow(reinterpret_cast<PyObject *>(conn));
+  Ref number(small_int(ev));
+  PyObject *args[4] = {nullptr, reinterpret_cast<PyObject *>(conn), number.get(), data};
+  uint64_t t0 = 0;
+  if (MG_UNLIKELY(slow_ns > 0)) {
+    t0 = mg_nanos();
+    handler_serial.fetch_add(1, std::memory_order_relaxed);
+    handler_since.store(t0, std::memory_order_relaxed);
+  }
+  Ref r(PyObject_Vectorcall(h, args + 1, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr));
+  bool ok = static_cast<bool>(r);
+  if (MG_UNLIKELY(!ok)) failed(conn, ev);
+  if (MG_UNLIKELY(t0 > 0)) {
+    uint64_t dt = mg_nanos() - t0;
+    handler_since.store(0, std::memory_order_relaxed);
+    if (dt >= slow_ns && on_slow) {
+      slow_handlers++;
+      Ref s(PyObject_CallFunction(on_slow, "Oiddk", conn, ev, static_cast<double>(dt) / 1e9,
+                                  static_cast<double>(last_lock_wait) / 1e9,
+                                  static_cast<unsigned long>(handler_serial.load(std::memory_order_relaxed))));
+      if (!s) failed(conn, ev);
+    }
+  }
+  return ok;
+}
+
+namespace {
+
+void http_event(Loop *loop, mg_connection *c, int ev, void *data) {
+  auto *hm = static_cast<mg_http_message *>(data);
+  loop->lock();
+  Conn *conn = conn_of(loop, c);
+  Msg *m = conn ? msg_begin(loop, hm) : nullptr;
+  if (!m) {
+    loop->failed(conn, ev);
+    c->is_closing = 1;
+    return;
+  }
+  Ref hold = Ref::borrow(reinterpret_cast<PyObject *>(conn));
+  bool ok = loop->call(conn, ev, reinterpret_cast<PyObject *>(m));
+  msg_end(loop, m, c->recv.chunk);
+  if (!ok) conn_fail_request(conn);
+}
+
+void body_less_hdrs(Loop *loop, mg_connection *c, void *data) {
+  auto *hm = static_cast<mg_http_message *>(data);
+  if (hm->body.len > 0 || !mg_http_body_here(c) || (loop->extra_events & bit(MG_EV_HTTP_HDRS))) {
+    http_event(loop, c, MG_EV_HTTP_HDRS, data);
+  }
+}
+
+void simple_event(Loop *loop, mg_connection *c, int ev, PyObject *data) {  // steals data
+  Ref d(data);
+  Conn *conn = d ? conn_of(loop, c) : nullptr;
+  if (!conn) {
+    loop->failed(nullptr, ev);
+    return;
+  }
+  if (!loop->call(conn, ev, d.get()) && c->proto) conn_fail_request(conn);
+}
+
+void drained(Loop *loop, mg_connection *c) {
+  auto *conn = static_cast<Conn *>(c->owner);
+  if (!conn || !conn->on_drain) return;
+  loop->lock();
+  Ref cb = Ref::borrow(conn->on_drain), hold = Ref::borrow(reinterpret_cast<PyObject *>(conn));
+  Ref r(PyObject_CallNoArgs(cb.get()));
+  if (!r) loop->failed(conn, MG_EV_WRITE);
+}
+
+}  // namespace
+
+void Loop::on_event(mg_connection *c, int ev, void *data) {
+  auto *site = static_cast<Site *>(c->fn_data);
+  Loop *loop = site->loop;
+  bool wanted = ev >= 64 || (site->events >> ev & 1);
+  switch (ev) {
+    case MG_EV_HTTP_MSG:
+      http_event(loop, c, ev, data);
+      return;
+    case MG_EV_HTTP_HDRS:
+      body_less_hdrs(loop, c, data);
+      return;
+    case MG_EV_OPEN:
+      if (c->is_accepted) site->refs++;
+      break;
+    case MG_EV_WRITE:
+      if (!c->is_choked && !c->is_dead) drained(loop, c);
+      break;
+    case MG_EV_CLOSE: {
+      loop->lock();
+      auto *conn = static_cast<Conn *>(c->owner);
+      if (wanted && (conn || site->handler || loop->handler)) simple_event(loop, c, ev, Py_NewRef(Py_None));
+      if (c->owner) conn_closed(static_cast<Conn *>(c->owner));
+      loop->site_drop(site);
+      c->fn = nullptr;
+      c->fn_data = nullptr;
+      return;
+    }
+    default:
+      break;
+  }
+  if (!wanted) return;
+  auto *conn = static_cast<Conn *>(c->owner);
+  if (!(conn && conn->handler) && !site->handler && !loop->handler) return;  // nobody listens: the lock is not needed
+  loop->lock();
+  PyObject *d;
+  if (ev == MG_EV_ERROR) {
+    auto *text = static_cast<const char *>(data);
+    d = PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(strlen(text)), "replace");
+  } else if (ev == MG_EV_WAKEUP) {
+    auto *s = static_cast<Str *>(data);
+    d = PyBytes_FromStringAndSize(s->buf, static_cast<Py_ssize_t>(s->len));
+  } else {
+    d = Py_NewRef(Py_None);
+  }
+  simple_event(loop, c, ev, d);
+}
+
+// ---- from other threads ----
+
+namespace {
+
+struct Posted {
+  mg_wake wake;  // first
+  Loop *loop;
+  std::function<void()> fn;
+};
+
+void posted_run(mg_wake *w, void *) {
+  std::unique_ptr<Posted> p(reinterpret_cast<Posted *>(w));
+  p->loop->lock();
+  p->fn();
+  p->fn = nullptr;  // its references, while the lock is held
+}
+
+void posted_drop(mg_wake *w) {
+  std::unique_ptr<Posted> p(reinterpret_cast<Posted *>(w));  // mg_mgr_free runs with the lock held
+}
+
+}  // namespace
+
+bool Loop::post(std::function<void()> fn, size_t bytes) {
+  if (closed || closing) {
+    PyErr_SetString(PyExc_RuntimeError, "manager is closed");
+    return false;
+  }
+  auto p = std::make_unique<Posted>();
+  p->wake = {nullptr, sizeof(Posted) + bytes, posted_run, posted_drop};
+  p->loop = this;
+  p->fn = std::move(fn);
+  if (!mg_wakeq_post(mgr.wakeq, &p->wake)) {
+    posted_refused++;
+    raise_status(MG_EFULL, "the manager's queue of posted work is full");
+    return false;
+  }
+  p.release();
+  return true;
+}
+
+bool Loop::call_sync(const std::function<bool()> &fn) {
+  if (closed) {
+    PyErr_SetString(PyExc_RuntimeError, "manager is closed");
+    return false;
+  }
+  if (on_thread() || !polling.load()) return fn();
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable cond;
+    bool done = false, ok = false;
+    PyObject *t = nullptr, *v = nullptr, *tb = nullptr;
+  };
+  auto shared = std::make_shared<Shared>();
+  struct Finish {  // also when the loop closes before it came to run this
+    std::shared_ptr<Shared> s;
+    ~Finish() {
+      std::lock_guard<std::mutex> g(s->mutex);
+      s->done = true;
+      s->cond.notify_all();
+    }
+  };
+  auto finish = std::make_shared<Finish>(Finish{shared});
+  std::function<bool()> copy = fn;
+  bool posted = post(
+      [shared, finish, copy]() mutable {
+        shared->ok = copy();
+        if (!shared->ok) PyErr_Fetch(&shared->t, &shared->v, &shared->tb);
+        finish.reset();
+      },
+      0);
+  finish.reset();
+  if (!posted) return false;
+  Py_BEGIN_ALLOW_THREADS;
+  {
+    std::unique_lock<std::mutex> g(shared->mutex);
+    shared->cond.wait(g, [&] { return shared->done; });
+  }
+  Py_END_ALLOW_THREADS;
+  if (!shared->ok) {
+    if (shared->t) {
+      PyErr_Restore(shared->t, shared->v, shared->tb);
+    } else {
+      PyErr_SetString(PyExc_RuntimeError, "manager is closed");
+    }
+  }
+  return shared->ok;
+}

@@ -1,0 +1,119 @@
+// loop.h - one event loop and all that Python sees of it.
+//
+// The lock rule. poll() gives Python's lock up before it waits; the first event that concerns Python in a turn takes it (Loop::lock),
+// and it is kept until dispatch is over: once per turn with work for Python, never for idle connections. Functions of this file
+// say when they need it. Everything else here belongs to the thread that polls.
+#pragma once
+#include <Python.h>
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "mongoose.h"
+}
+#include "ref.h"
+
+using Str = struct mg_str;  // the name alone is a function, too
+
+struct Conn;
+struct Msg;
+struct Timer;
+struct Job;
+struct Loop;
+
+// What a listener shares with its children: which handler, which events. Lock needed.
+struct Site {
+  Loop *loop;
+  PyObject *handler;  // null: the manager's
+  uint64_t events;    // bit per MG_EV_…
+  unsigned refs;
+  Site *next, *prev;  // in loop->sites, for the garbage collector
+};
+
+struct Loop {
+  mg_mgr mgr{};
+  PyObject *self = nullptr;           // the Manager that owns us; borrowed
+  PyObject *handler = nullptr;        // default handler or null
+  PyObject *report = nullptr;         // report(conn, ev, exc): where handler exceptions go
+  PyObject *on_slow = nullptr;        // on_slow(conn, ev, seconds, lock_wait, serial)
+  PyObject *dumps = nullptr;          // obj -> bytes, for reply_json
+  PyObject *answer = nullptr;         // answer(reply, result): offloaded results that are not text
+  PyObject *pool = nullptr;           // PoolCore, or any concurrent.futures.Executor
+  struct PoolCore *core = nullptr;    // of pool, when it is ours
+  uint64_t put_off = 0;               // exchanges put off so far
+  uint64_t slow_ns = 0;
+  uint64_t extra_events = 0;          // asked for on top of the defaults
+  Site *sites = nullptr;
+  Conn *conns = nullptr;              // every Conn that is open, for the garbage collector
+  Timer *timers = nullptr;
+  Msg *spare = nullptr;               // one message object, used again and again while nobody keeps it
+  std::vector<PyObject *> trash;      // references to give back when the lock is next held
+  std::string scratch;                // header lines being built
+  std::atomic<unsigned long> owner{0};  // thread that polls or polled last
+  std::atomic<bool> polling{false};
+  std::atomic<bool> stop{false};      // run() is to return
+  bool closing = false, closed = false;
+  PyThreadState *unlocked = nullptr;  // while the lock is not held by us in poll()
+  PyObject *pending_type = nullptr, *pending_value = nullptr, *pending_trace = nullptr;  // leaves poll()
+  int signal_pipe[2] = {-1, -1};
+  bool rung_by_signals = false;       // Python writes to it
+  std::atomic<uint64_t> handler_since{0};  // ns, while a timed handler runs
+  std::atomic<uint64_t> handler_serial{0};
+  // statistics
+  uint64_t busy_ns = 0, lock_wait_ns = 0, lock_takes = 0, handler_errors = 0, slow_handlers = 0;
+  uint64_t last_lock_wait = 0;
+  std::atomic<uint64_t> posted_refused{0};
+
+  // ---- the lock ----
+  void lock() {
+    if (unlocked) take_lock();
+  }
+  void unlock();
+  bool locked() const { return unlocked == nullptr; }
+
+  // ---- turns; lock held before and after ----
+  bool open();                     // false with an exception
+  int turn(int ms);                // -1 with an exception set
+  bool run(int ms);                // until stop; false with an exception
+  void close();                    // all connections, with their CLOSE events
+  bool on_thread() const {
+    unsigned long o = owner.load(std::memory_order_relaxed);
+    return o == 0 || o == PyThread_get_thread_ident();
+  }
+
+  // ---- events; these take the lock as needed ----
+  static void on_event(mg_connection *c, int ev, void *data);
+  bool call(Conn *conn, int ev, PyObject *data);  // false: the handler raised, and it is reported
+  void failed(Conn *conn, int ev);                // an exception is set: to the reporter, or out of poll()
+  void drop_later(PyObject *o) { trash.push_back(o); }
+  void empty_trash();
+
+  // ---- from any thread, lock held ----
+  bool post(std::function<void()> fn, size_t bytes);  // false with QueueFull set; fn runs on the loop thread with the lock held
+  bool call_sync(const std::function<bool()> &fn);    // run on the loop thread, wait; false with an exception set
+
+  Site *site_new(PyObject *handler, uint64_t events);
+  void site_drop(Site *s);
+  int traverse(visitproc visit, void *arg);
+
+ private:
+  void take_lock();
+  bool after_turn();
+};
+
+// A loop whose turn is over may not be polled by two threads: guards poll() and run().
+class Polling {
+ public:
+  explicit Polling(Loop &l);
+  ~Polling();
+  bool ok() const { return ok_; }
+
+ private:
+  Loop &loop_;
+  bool ok_;
+};
+
+uint64_t default_events(bool http);

@@ -1,0 +1,17 @@
+// message.h - HttpMessage: a view of the bytes a request arrived in, valid for as long as it is kept.
+#pragma once
+#include "loop.h"
+
+struct Msg {
+  PyObject_HEAD
+  mg_http_message *hm;   // the core's while the handler runs, our own copy, up to the headers, afterwards
+  Str body;
+  mg_chunk *chunk;       // held when kept
+  PyObject *method, *uri, *query, *proto, *body_bytes, *body_text;  // decoded on first use
+  bool own;
+};
+
+extern PyTypeObject *msg_type;
+
+Msg *msg_begin(Loop *loop, mg_http_message *hm);          // new reference; null with an exception
+void msg_end(Loop *loop, Msg *m, mg_chunk *chunk);        // takes it back: reused, or left to whoever keeps it

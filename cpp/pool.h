@@ -1,0 +1,69 @@
+// pool.h - tasks that leave the loop and come back: Job, and the queue that feeds Python threads.
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include "connection.h"
+
+enum class JobState { queued, running, done, failed, cancelled, expired };
+enum class Overflow { reject, block, drop_oldest };
+
+struct PoolCore;
+
+// What is to be done, and whom the result is for. Created by offload() (conn set) and by WorkerPool.submit().
+struct Job {
+  PyObject_HEAD
+  std::atomic<JobState> state;
+  std::atomic<bool> watched, told;   // a Future was built on it; it was told the outcome
+  PyObject *fn, *args, *kwargs;      // until it ran
+  PyObject *result;                  // value, or the exception when failed
+  PyObject *then;
+  PyObject *foreign;                 // Future of an executor that is not ours
+  Conn *conn;                        // held; null: nobody to answer
+  unsigned long number;              // exchange, 0: none
+  mg_wake wake;                      // carries it home; holds a reference meanwhile
+  mg_timer timer;
+  bool timing, posted, linked;
+  Job *next, *prev;                  // in conn->jobs
+  uint64_t queued_at;                // ns
+};
+
+// One for each worker thread, on its stack: a bed of its own, so that the last to lie down is the first to get up (warm caches).
+struct Bed {
+  std::mutex m;
+  std::condition_variable cv;
+  bool up = false;
+};
+
+struct PoolStats {
+  uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, cancelled = 0, expired = 0, dropped = 0, run_ns = 0, wait_ns = 0,
+           wakes = 0;
+  size_t queued = 0, running = 0, threads = 0, idle = 0;
+};
+
+// The queue. Its lock is held for a few instructions and never while Python's is being waited for.
+struct PoolCore {
+  std::mutex m;
+  std::condition_variable room;  // for Overflow::block
+  std::deque<Job *> queue;       // holds references; cancelled ones stay until their turn or the next sweep
+  std::vector<Bed *> idle;
+  size_t live = 0;               // queued and not cancelled
+  size_t max_queue = 1024, waking = 0, threads = 0, running = 0;
+  uint64_t max_wait_ns = 0;
+  Overflow overflow = Overflow::reject;
+  bool shut = false;
+  PyObject *starter = nullptr;   // starts the threads, once, with the first job
+  PoolStats stats;
+
+  ~PoolCore();
+  bool offer(Job *job, bool bell);  // lock held; false with QueueFull or RuntimeError set
+  void kick();                      // wake a worker if there is work and none is on its way
+  void work();                      // body of a worker thread; lock held on entry and exit
+  void shutdown(bool cancel);
+};
+
+PyObject *conn_offload(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);
+void jobs_abandon(Conn *conn);    // the client is gone; lock held
+void pool_kick(Loop *loop);       // jobs given in this turn: one bell for all; lock held
+PoolCore *pool_core_of(PyObject *pool);  // null when `pool` is another executor

@@ -1,0 +1,41 @@
+// ref.h - owning PyObject pointer for code that speaks the C API directly. All of it needs Python's lock.
+#pragma once
+#include <Python.h>
+
+#include <utility>
+
+class Ref {
+ public:
+  Ref() = default;
+  explicit Ref(PyObject *owned) : p_(owned) {}  // takes over one reference (or nullptr)
+  static Ref borrow(PyObject *p) {
+    Py_XINCREF(p);
+    return Ref(p);
+  }
+  Ref(Ref &&o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
+  Ref &operator=(Ref &&o) noexcept {
+    std::swap(p_, o.p_);
+    return *this;
+  }
+  Ref(const Ref &) = delete;
+  Ref &operator=(const Ref &) = delete;
+  ~Ref() { Py_XDECREF(p_); }
+  PyObject *get() const { return p_; }
+  PyObject *release() { return std::exchange(p_, nullptr); }
+  explicit operator bool() const { return p_ != nullptr; }
+
+ private:
+  PyObject *p_ = nullptr;
+};
+
+// An exception that is set survives what runs in this object's scope (clean-up code that calls into Python).
+class KeepError {
+ public:
+  KeepError() { PyErr_Fetch(&type_, &value_, &trace_); }
+  ~KeepError() { PyErr_Restore(type_, value_, trace_); }
+  KeepError(const KeepError &) = delete;
+  KeepError &operator=(const KeepError &) = delete;
+
+ private:
+  PyObject *type_, *value_, *trace_;
+};

@@ -1,0 +1,341 @@
+// reply.cpp - answers that outlive the handler: each names its connection and the number of its exchange.
+#include "reply.h"
+
+#include <memory>
+
+#include "args.h"
+#include "errors.h"
+#include "module.h"
+
+namespace {
+
+PyTypeObject *reply_type, *body_type;
+
+struct Reply {
+  PyObject_HEAD
+  Conn *conn;
+  unsigned long number;
+  bool done;
+};
+
+struct Body {
+  PyObject_HEAD
+  Conn *conn;
+  unsigned long number;
+  bool ended;
+};
+
+Reply *reply_of(PyObject *o) {
+  return reinterpret_cast<Reply *>(o);
+}
+Body *body_of(PyObject *o) {
+  return reinterpret_cast<Body *>(o);
+}
+
+// ---- Reply ----
+
+// Methods of a Reply on another thread: posted as a method of its connection, so that order is kept.
+typedef PyObject *(*ReplyMethod)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+
+PyObject *post(PyObject *self, Conn *conn, ReplyMethod fn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  struct Call {
+    Ref self, kw;
+    std::vector<Ref> args;
+  };
+  Loop *loop = conn->loop;
+  auto call = std::make_shared<Call>();
+  size_t bytes = sizeof(Call);
+  call->self = Ref::borrow(self);
+  call->kw = Ref::borrow(kw);
+  Py_ssize_t total = n + (kw ? PyTuple_GET_SIZE(kw) : 0);
+  for (Py_ssize_t i = 0; i < total; i++) {
+    bool changes = PyByteArray_Check(args[i]) || (PyMemoryView_Check(args[i]) && !PyMemoryView_GET_BUFFER(args[i])->readonly);
+    call->args.push_back(changes ? Ref(PyBytes_FromObject(args[i])) : Ref::borrow(args[i]));
+    if (!call->args.back()) return nullptr;
+    if (PyBytes_Check(call->args.back().get())) bytes += static_cast<size_t>(PyBytes_GET_SIZE(call->args.back().get()));
+  }
+  auto hold = std::make_shared<Ref>(Ref::borrow(reinterpret_cast<PyObject *>(conn)));
+  bool ok = loop->post(
+      [call, hold, fn, n] {
+        auto *c = reinterpret_cast<Conn *>(hold->get());
+        if (!c->c) return;
+        Loop *l = c->loop;
+        std::vector<PyObject *> raw;
+        for (const Ref &r : call->args) raw.push_back(r.get());
+        Ref r(fn(call->self.get(), raw.data(), n, call->kw.get()));
+        if (!r) l->failed(c, MG_EV_WAKEUP);
+      },
+      bytes);
+  return ok ? Py_NewRef(Py_None) : nullptr;
+}
+
+PyObject *reply_reply(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"status", "body", "headers"};
+  PyObject *a[3];
+  Reply *r = reply_of(self);
+  if (!take_args("reply", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!r->conn->c) return raise_closed();
+  if (!r->conn->loop->on_thread()) return post(self, r->conn, reply_reply, args, n, kw);
+  long status = PyLong_AsLong(a[0]);
+  if (status == -1 && PyErr_Occurred()) return nullptr;
+  PyObject *out = conn_reply_to(r->conn, r->number, status, a[1], a[2] == Py_None ? nullptr : a[2], nullptr);
+  if (out) r->done = true;
+  return out;
+}
+
+PyObject *reply_json(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"obj", "status_code", "headers"};
+  PyObject *a[3];
+  Reply *r = reply_of(self);
+  if (!take_args("reply_json", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!r->conn->c) return raise_closed();
+  if (!r->conn->loop->on_thread()) return post(self, r->conn, reply_json, args, n, kw);
+  PyObject *out = conn_reply_json_to(r->conn, r->number, a[0], a[1], a[2]);
+  if (out) r->done = true;
+  return out;
+}
+
+PyObject *reply_start(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"status", "headers", "on_drain"};
+  PyObject *a[3];
+  Reply *r = reply_of(self);
+  if (!take_args("start_response", names, 3, 1, args, n, kw, a)) return nullptr;
+  long status = PyLong_AsLong(a[0]);
+  if (status == -1 && PyErr_Occurred()) return nullptr;
+  if (!r->conn->c) return raise_closed();
+  PyObject *out = nullptr;
+  Loop *loop = r->conn->loop;
+  loop->call_sync([&] {  // the caller wants to know whether it worked before it writes
+    out = r->conn->c ? conn_stream(r->conn, r->number, status, a[1], a[2]) : raise_closed();
+    return out != nullptr;
+  });
+  if (out) r->done = true;
+  return out;
+}
+
+PyObject *reply_cancelled(PyObject *self, void *) {
+  return PyBool_FromLong(!reply_of(self)->conn->c && !reply_of(self)->done);
+}
+PyObject *reply_done(PyObject *self, void *) {
+  return PyBool_FromLong(reply_of(self)->done);
+}
+PyObject *reply_conn(PyObject *self, void *) {
+  return Py_NewRef(reinterpret_cast<PyObject *>(reply_of(self)->conn));
+}
+
+void reply_dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  Reply *r = reply_of(self);
+  PyObject_GC_UnTrack(self);
+  Conn *conn = r->conn;
+  if (conn && conn->c && !r->done) {
+    // Nobody can answer any more: an error tells the client, which else would wait until it gives up.
+    KeepError keep;
+    unsigned long number = r->number;
+    auto hold = std::make_shared<Ref>(Ref::borrow(reinterpret_cast<PyObject *>(conn)));
+    auto fail = [hold, number] {
+      auto *c = reinterpret_cast<Conn *>(hold->get());
+      if (!c->c || !mg_http_aim(c->c, number)) return;
+      conn_fail_request(c);
+      if (c->c) mg_http_unaim(c->c);
+    };
+    if (conn->loop->closing || conn->loop->closed) {
+    } else if (!conn->loop->post(fail, 0)) {
+      PyErr_Clear();
+    }
+  }
+  Py_XDECREF(reinterpret_cast<PyObject *>(conn));
+  PyObject_GC_Del(self);
+  Py_DECREF(type);
+}
+
+int reply_traverse(PyObject *self, visitproc visit, void *arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(reinterpret_cast<PyObject *>(reply_of(self)->conn));
+  return 0;
+}
+
+template <typename F>
+PyCFunction fn(F f) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+constexpr int KW = METH_FASTCALL | METH_KEYWORDS;
+
+PyMethodDef reply_methods[] = {
+    {"reply", fn(reply_reply), KW, "reply(status, body=b'', headers=None)\n--\n\nAnswer the request, as Connection.reply(). Any thread."},
+    {"reply_json", fn(reply_json), KW, "reply_json(obj, status_code=200, headers=None)\n--\n\nAnswer with JSON. Any thread."},
+    {"start_response", fn(reply_start), KW,
+     "start_response(status, headers=None, on_drain=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyGetSetDef reply_getset[] = {
+    {"cancelled", reply_cancelled, nullptr, "bool: the client went away before it was answered.", nullptr},
+    {"done", reply_done, nullptr, "bool: answered.", nullptr},
+    {"connection", reply_conn, nullptr, "Connection: whose request this is.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+PyType_Slot reply_slots[] = {
+    {Py_tp_doc, const_cast<char *>(
+         "The answer to one request, to be given later and from any thread; made by Connection.defer().\n\n"
+         "Answers of pipelined requests leave in the order of the requests. A Reply that is dropped without an answer gives 500.")},
+    {Py_tp_methods, reply_methods},
+    {Py_tp_getset, reply_getset},
+    {Py_tp_traverse, reinterpret_cast<void *>(reply_traverse)},
+    {Py_tp_dealloc, reinterpret_cast<void *>(reply_dealloc)},
+    {0, nullptr},
+};
+PyType_Spec reply_spec = {"pymongoose.Reply", sizeof(Reply), 0,
+                          Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, reply_slots};
+
+// ---- ResponseBody ----
+
+PyObject *body_write(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"data"};
+  PyObject *a[1];
+  Body *b = body_of(self);
+  if (!take_args("write", names, 1, 1, args, n, kw, a)) return nullptr;
+  if (!b->conn->c) return raise_closed();
+  if (!b->conn->loop->on_thread()) return post(self, b->conn, body_write, args, n, kw);
+  if (b->ended) return raise_status(MG_ESTATE, "this answer is complete already", b->conn->id);
+  return conn_write_to(b->conn, b->number, a[0], false);
+}
+
+PyObject *body_end(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"data"};
+  PyObject *a[1];
+  Body *b = body_of(self);
+  if (!take_args("end", names, 1, 0, args, n, kw, a)) return nullptr;
+  if (!b->conn->c || b->ended) Py_RETURN_NONE;
+  if (!b->conn->loop->on_thread()) return post(self, b->conn, body_end, args, n, kw);
+  b->ended = true;
+  return conn_write_to(b->conn, b->number, a[0], true);
+}
+
+PyObject *body_enter(PyObject *self, PyObject *) {
+  return Py_NewRef(self);
+}
+
+PyObject *body_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  Body *b = body_of(self);
+  if (n > 0 && args[0] != Py_None) {  // half an answer must not look whole
+    Ref r(b->conn->c ? PyObject_CallMethod(reinterpret_cast<PyObject *>(b->conn), "close", nullptr) : Py_NewRef(Py_None));
+    if (!r) return nullptr;
+    Py_RETURN_FALSE;
+  }
+  Ref r(body_end(self, nullptr, 0, nullptr));
+  return r ? Py_NewRef(Py_False) : nullptr;
+}
+
+PyObject *body_full(PyObject *self, void *) {
+  const mg_connection *c = body_of(self)->conn->c;
+  return PyBool_FromLong(c && mg_unsent(c) >= c->listener->limits.send_high);
+}
+PyObject *body_closed(PyObject *self, void *) {
+  return PyBool_FromLong(!body_of(self)->conn->c || body_of(self)->ended);
+}
+
+int body_traverse(PyObject *self, visitproc visit, void *arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(reinterpret_cast<PyObject *>(body_of(self)->conn));
+  return 0;
+}
+
+void body_dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  Py_XDECREF(reinterpret_cast<PyObject *>(body_of(self)->conn));
+  PyObject_GC_Del(self);
+  Py_DECREF(type);
+}
+
+PyMethodDef body_methods[] = {
+    {"write", fn(body_write), KW,
+     "write(data)\n--\n\nSend a piece (str as UTF-8, bytes-like). Any thread.\n\nRaises:\n    ConnectionClosed: the client went away.\n"
+     "    QueueFull: it does not read and Limits.send_max bytes are waiting."},
+    {"end", fn(body_end), KW, "end(data=b'')\n--\n\nSend a last piece and finish the answer. Idempotent. Any thread."},
+    {"close", fn(body_end), KW, "close()\n--\n\nThe same as end()."},
+    {"__enter__", body_enter, METH_NOARGS, nullptr},
+    {"__exit__", fn(body_exit), METH_FASTCALL, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyGetSetDef body_getset[] = {
+    {"full", body_full, nullptr, "bool: Limits.send_high bytes are waiting: pause until on_drain is called.", nullptr},
+    {"closed", body_closed, nullptr, "bool: ended, or the client went away.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+PyType_Slot body_slots[] = {
+    {Py_tp_doc, const_cast<char *>("An answer under way; made by start_response(). A context manager that ends it.")},
+    {Py_tp_methods, body_methods},
+    {Py_tp_getset, body_getset},
+    {Py_tp_traverse, reinterpret_cast<void *>(body_traverse)},
+    {Py_tp_dealloc, reinterpret_cast<void *>(body_dealloc)},
+    {0, nullptr},
+};
+PyType_Spec body_spec = {"pymongoose.ResponseBody", sizeof(Body), 0,
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, body_slots};
+
+PyTypeObject *add_type(pybind11::module_ &m, PyType_Spec *spec, const char *name) {
+  auto *type = reinterpret_cast<PyTypeObject *>(PyType_FromModuleAndSpec(m.ptr(), spec, nullptr));
+  if (!type || PyModule_AddObjectRef(m.ptr(), name, reinterpret_cast<PyObject *>(type)) < 0) throw pybind11::error_already_set();
+  return type;
+}
+
+}  // namespace
+
+PyObject *reply_new(Conn *conn, unsigned long number) {
+  auto *r = PyObject_GC_New(Reply, reply_type);
+  if (!r) return nullptr;
+  r->conn = reinterpret_cast<Conn *>(Py_NewRef(reinterpret_cast<PyObject *>(conn)));
+  r->number = number;
+  r->done = false;
+  PyObject_GC_Track(reinterpret_cast<PyObject *>(r));
+  return reinterpret_cast<PyObject *>(r);
+}
+
+PyObject *conn_defer(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  if (!take_args("defer", nullptr, 0, 0, args, n, kw, nullptr)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!conn->loop->on_thread()) return raise_status(MG_ESTATE, "defer() belongs into the handler of a request", conn->id);
+  unsigned long number = mg_http_defer(conn->c);
+  if (number == 0) return raise_status(conn->loop->mgr.status == MG_ENOMEM ? MG_ENOMEM : MG_ESTATE, "there is no request to put off here", conn->id);
+  conn->loop->put_off++;
+  return reply_new(conn, number);
+}
+
+PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain) {
+  if (number == 0) return raise_status(MG_ESTATE, "there is no request to answer here: it is answered already, or none was made", conn->id);
+  Ref ok(conn_start_to(conn, number, status, headers == Py_None ? nullptr : headers));
+  if (!ok) return nullptr;
+  if (on_drain && on_drain != Py_None) Py_XSETREF(conn->on_drain, Py_NewRef(on_drain));
+  auto *b = PyObject_GC_New(Body, body_type);
+  if (!b) return nullptr;
+  b->conn = reinterpret_cast<Conn *>(Py_NewRef(reinterpret_cast<PyObject *>(conn)));
+  b->number = number;
+  b->ended = mg_http_current(conn->c) != number && !mg_http_busy(conn->c);
+  PyObject_GC_Track(reinterpret_cast<PyObject *>(b));
+  return reinterpret_cast<PyObject *>(b);
+}
+
+PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, PyObject *status, PyObject *headers) {
+  long code = 200;
+  if (status && status != Py_None && (code = PyLong_AsLong(status)) == -1 && PyErr_Occurred()) return nullptr;
+  Ref body(PyObject_CallOneArg(conn->loop->dumps, obj));
+  if (!body) return nullptr;
+  return conn_reply_to(conn, number, code, body.get(), headers == Py_None ? nullptr : headers, "application/json");
+}
+
+void conn_fail_request(Conn *conn) {
+  static const char type[] = "Content-Type: text/plain\r\n", text[] = "Internal Server Error";
+  mg_connection *c = conn->c;
+  if (!c || c->is_dead || !mg_http_busy(c)) return;
+  if (mg_http_current(c) == 0 ||
+      !mg_http_reply_n(c, 500, mg_str_n(type, sizeof(type) - 1), mg_str_n(text, sizeof(text) - 1))) {
+    c->is_closing = 1;  // cut an answer that had begun: the client sees that it is not whole
+    mg_touch(c);
+  }
+}
+
+void bind_reply(pybind11::module_ &m) {
+  reply_type = add_type(m, &reply_spec, "Reply");
+  body_type = add_type(m, &body_spec, "ResponseBody");
+}

@@ -1,0 +1,237 @@
+"""Manager: the loop, its listeners and its clients."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from . import _core
+from ._limits import Limits
+from ._replies import Response, answer_with, dumps
+from ._slow import SlowHandler, Watchdog
+from ._stats import PoolStats, Stats
+from .workers import WorkerPool
+
+Handler: TypeAlias = Callable[[_core.Connection, int, Any], object]
+ErrorHandler: TypeAlias = Callable[[BaseException], object] | Callable[[_core.Connection | None, int, BaseException], object]
+
+log = logging.getLogger("pymongoose")
+
+__all__ = ["ErrorHandler", "Handler", "Manager", "Response"]
+
+
+class Manager(_core.ManagerBase):
+    """An event loop with its connections.
+
+    Args:
+        handler: ``handler(conn, ev, data)`` for every connection that has none of its own. Events are ``MG_EV_*``; data depends on the
+            event: HttpMessage for HTTP, str for MG_EV_ERROR, bytes for MG_EV_WAKEUP, else None.
+        enable_wakeup: allow ``wakeup()``; on with a pool, too.
+        error_handler: gets exceptions that leave handlers: ``(exc)`` or ``(conn, ev, exc)``. Default: the logger "pymongoose". The client
+            gets 500 in either case.
+        workers: threads for ``Connection.offload()``; 0: none.
+        pool: a WorkerPool or any concurrent.futures.Executor to use instead.
+        events: ``MG_EV_*`` to deliver besides the usual ones: MG_EV_POLL, MG_EV_READ and MG_EV_WRITE on HTTP connections,
+            MG_EV_HTTP_HDRS for requests without a body.
+        slow_handler: seconds; handlers that take longer are reported to on_slow with their Python stack.
+        on_slow: called with a SlowHandler; default: a warning in the log.
+        wakeup_limit: bytes of messages that may wait for the loop.
+
+    One thread polls; every other method may be called from any thread. A context manager that closes.
+
+    Raises:
+        OSError: the system has no descriptors for a loop.
+    """
+
+    def __init__(
+        self,
+        handler: Handler | None = None,
+        enable_wakeup: bool = False,
+        error_handler: ErrorHandler | None = None,
+        *,
+        workers: int = 0,
+        pool: Executor | None = None,
+        events: Iterable[int] = (),
+        slow_handler: float = 0.0,
+        on_slow: Callable[[SlowHandler], object] | None = None,
+        wakeup_limit: int = 64 << 20,
+    ) -> None:
+        super().__init__()
+        if workers and pool is not None:
+            raise ValueError("give workers or pool, not both")
+        if workers < 0:
+            raise ValueError(f"workers must be >= 0, not {workers!r}")
+        self._init(handler, _reporter(error_handler), dumps, answer_with)
+        self._own_pool = WorkerPool(workers) if workers else None
+        self._pool: Executor | None = self._own_pool or pool
+        if enable_wakeup or self._pool is not None:
+            self._enable_wakeup(wakeup_limit)
+        if self._pool is not None:
+            self._set_pool(self._pool)
+        if events := tuple(events):
+            self._set_events(sum({1 << ev for ev in events}))
+        self._watchdog = Watchdog(self, slow_handler, on_slow) if slow_handler > 0 else None
+        if self._watchdog is not None:
+            self._set_slow(slow_handler, self._watchdog.report)
+
+    # -- turns --
+
+    def poll(self, timeout_ms: int = 0) -> None:
+        """One turn of the loop: wait at most timeout_ms milliseconds (-1: until something happens), handle it, write the output.
+
+        Python's lock is free while it waits and writes. A signal ends the wait at once.
+
+        Raises:
+            RuntimeError: the manager is closed, or another thread is in poll() or run() ("not reentrant").
+            KeyboardInterrupt, SystemExit: raised by a handler or by Ctrl-C.
+        """
+        self._poll(timeout_ms)
+
+    def run(self, poll_ms: int = -1, *, drain_timeout: float = 5.0) -> None:
+        """Poll until SIGINT, SIGTERM or stop(), then finish what is under way and close.
+
+        Stopping accepts no more connections, closes idle ones at once and gives the others drain_timeout seconds. Earlier signal
+        handlers are restored. On another thread than the main one, stop() is the only way to end it.
+
+        Args:
+            poll_ms: longest wait of one turn; there is no reason to change it.
+            drain_timeout: seconds.
+        """
+        previous: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                previous[number] = signal.signal(number, lambda *_: self.stop())
+        try:
+            self._run(poll_ms)
+            self._finish(drain_timeout)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            self._clear_stop()
+            self.close()
+
+    def _finish(self, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while self._drain() and (left := end - time.monotonic()) > 0:
+            self._poll(max(1, min(50, int(left * 1000))))
+        self._poll(0)
+
+    def close(self) -> None:
+        """Close every connection and free the loop. Idempotent.
+
+        Raises:
+            RuntimeError: a poll is active, in this thread or another.
+        """
+        self._close()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._own_pool is not None:
+            self._own_pool.shutdown(wait=False, cancel_futures=True)
+
+    def __enter__(self) -> Manager:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # -- connections --
+
+    def listen(
+        self,
+        url: str,
+        handler: Handler | None = None,
+        *,
+        http: bool | None = None,
+        limits: Limits | None = None,
+        backlog: int = 0,
+        reuseport: bool = False,
+        ipv6_only: bool = False,
+        unix_mode: int = 0,
+    ) -> _core.Connection:
+        """Listen on ``http://127.0.0.1:8000``, ``tcp://[::1]:0``, ``udp://``, ``unix:///path``, ``http+unix:///path`` or ``fd://3``.
+
+        Args:
+            url: port 0 takes a free one; read it from ``local_addr[1]``.
+            handler: for this listener and the connections it accepts; default: the manager's.
+            http: speak HTTP; default: by the scheme.
+            limits: default: Limits().
+            backlog: connections the system holds until they are accepted, 0: 4096 or the system's maximum.
+            reuseport: share the port with other processes (SO_REUSEPORT).
+            ipv6_only: do not take IPv4 on ``[::]``.
+            unix_mode: permission bits of a Unix socket, 0: by umask.
+
+        Raises:
+            ValueError: bad URL, bad port, unknown scheme.
+            AddressInUse: the address is busy.
+            TlsError: TLS is not part of this build.
+            MongooseError: the system refused.
+        """
+        return self._listen(url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode)
+
+    def connect(self, url: str, handler: Handler | None = None, *, http: bool | None = None) -> _core.Connection:
+        """Connect to a numeric address, localhost or a Unix path; returns at once.
+
+        MG_EV_CONNECT follows, or MG_EV_ERROR and MG_EV_CLOSE. Wrong URLs raise as in listen().
+        """
+        return self._connect(url, handler, http)
+
+    def wrap_fd(self, fd: int, handler: Handler | None = None) -> _core.Connection:
+        """Adopt an open socket, connected or listening; the manager closes it from then on."""
+        return self._wrap_fd(fd, handler)
+
+    def timer_add(self, ms: float, callback: Callable[[], object], *, repeat: bool = False, run_now: bool = False) -> _core.Timer:
+        """Call callback() after ms milliseconds, again and again with repeat, and in the next turn as well with run_now.
+
+        Exceptions go to the error handler and the timer lives on. Any thread.
+        """
+        return self._timer_add(ms, callback, repeat, run_now)
+
+    @property
+    def pool(self) -> Executor | None:
+        """What offload() runs on."""
+        return self._pool
+
+    def stats(self) -> Stats:
+        """Counters since the manager was made. Any thread; cheap."""
+        pool: PoolStats | None = self._pool.stats() if isinstance(self._pool, WorkerPool) else None
+        return Stats(**self._stats(), pool=pool)
+
+    def __repr__(self) -> str:
+        return "<Manager closed>" if self.closed else f"<Manager {self._stats()['connections']} connections>"
+
+
+def _reporter(handler: ErrorHandler | None) -> Callable[[_core.Connection | None, int, BaseException], object]:
+    """Where exceptions of handlers go: the user's function in either of its forms, or the log."""
+    if handler is None:
+        return _log_error
+    if not callable(handler):
+        raise TypeError(f"error_handler must be callable or None, not {type(handler).__name__}")
+    if _takes_three(handler):
+        return handler  # type: ignore[return-value]
+    one: Callable[[BaseException], object] = handler  # type: ignore[assignment]
+    return lambda conn, ev, exc: one(exc)
+
+
+def _takes_three(fn: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(fn).bind(None, 0, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return False
+    try:
+        inspect.signature(fn).bind(None)
+    except TypeError:
+        return True
+    return False  # takes one as well as three: (*args), a Mock; the classic form wins
+
+
+def _log_error(conn: _core.Connection | None, ev: int, exc: BaseException) -> None:
+    log.error("exception in handler of %s (%r)", _core.event_name(ev), conn, exc_info=exc)
