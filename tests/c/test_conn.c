@@ -219,6 +219,23 @@ LOOP_TEST(a_peer_that_resets_is_closed_without_an_error) {
   loop_down();
 }
 
+LOOP_TEST(nobody_lingers_for_a_peer_that_has_ended) {
+  struct peer p;
+  up();
+  listen_on("tcp://127.0.0.1:0");
+  p = dial(server);
+  CHECK(UNTIL(accepted == 1));
+  conn->is_full = 1; /* so that the end is not seen before */
+  turns(1);
+  conn->is_eof = 1;
+  conn->is_draining = 1;
+  mg_linger(conn);
+  turns(3);
+  CHECK_INT(closes, 1);
+  hang_up(&p);
+  loop_down();
+}
+
 static void close_in_handler(struct mg_connection *c, int ev, void *ev_data) {
   if (ev == MG_EV_ACCEPT) c->is_closing = 1;
   on_event(c, ev, ev_data);

@@ -368,7 +368,7 @@ static void flush_one(struct mg_connection *c) {
     mg_conn_after(c);
   }
   if (c->is_draining && res == MG_OUT_EMPTY && (!c->is_owed || c->is_eof)) {
-    if (!c->is_lingering) {
+    if (!c->is_lingering || c->is_eof) {
       mg_conn_hang_up(c);
       return;
     }
