@@ -1,0 +1,318 @@
+"""What all tests share: a manager that runs in a thread, raw sockets with a deadline, a reader of HTTP answers.
+
+Nothing here sleeps to synchronise. Whoever waits, waits for something (bytes, an end of file, an Event) until a deadline that only a broken
+server meets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import pymongoose
+from pymongoose import Connection, Manager
+
+DEADLINE = 15.0  # seconds after which a test gives up; never waited for when all is well
+
+
+class Served:
+    """A manager that polls in a thread of its own.
+
+    Attributes:
+        mgr, thread: the two.
+        listener: the first listener, None when no URL was given.
+        port: its port.
+        errors: exceptions that handlers raised; the test takes out those it expects, the others fail it at the end.
+    """
+
+    def __init__(
+        self, handler: Any, url: str | None, listen: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        self.errors: list[BaseException] = []
+        self.failure: BaseException | None = None
+        options.setdefault("error_handler", lambda exc: self.errors.append(exc))
+        self.mgr = Manager(handler, **options)
+        try:
+            self.listener: Connection | None = (
+                self.mgr.listen(url, **listen) if url is not None else None
+            )
+        except BaseException:
+            self.mgr.close()
+            raise
+        self.thread = threading.Thread(target=self._run, name="served", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.mgr.run(drain_timeout=1.0)
+        except BaseException as exc:  # noqa: BLE001  (told by stop())
+            self.failure = exc
+
+    @property
+    def port(self) -> int:
+        assert self.listener is not None
+        assert self.listener.local_addr is not None
+        return self.listener.local_addr[1]
+
+    def listen(
+        self, url: str = "http://127.0.0.1:0", handler: Any = None, **options: Any
+    ) -> Connection:
+        """One more listener."""
+        return self.mgr.listen(url, handler, **options)
+
+    def expect_error(self, kind: type[BaseException]) -> BaseException:
+        """Take out the one error that happened; wait for nothing: call it when the answer was seen."""
+        assert [type(e) for e in self.errors] == [kind], self.errors
+        return self.errors.pop()
+
+    def connect(self, timeout: float = DEADLINE) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+    def talk(self, data: bytes, **how: Any) -> bytes:
+        return talk(self.port, data, **how)
+
+    def get(self, target: str = "/", **how: Any) -> Answer:
+        return get(self.port, target, **how)
+
+    def stop(self) -> None:
+        """End the loop and see that it ended by itself and without a complaint."""
+        if self.thread.is_alive():
+            self.mgr.stop()
+        self.thread.join(DEADLINE)
+        assert not self.thread.is_alive(), "the loop did not end"
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """serve(handler, url="http://127.0.0.1:0", *, listen={...}, **manager_options) -> Served, stopped at the end of the test.
+
+    ``listen`` are further arguments of Manager.listen(), such as limits; ``url=None`` listens nowhere. Exceptions of handlers that the test
+    did not take out of ``errors`` fail it.
+    """
+    made: list[Served] = []
+
+    def make(
+        handler: Any = None,
+        url: str | None = "http://127.0.0.1:0",
+        *,
+        listen: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Served:
+        made.append(Served(handler, url, dict(listen or {}), options))
+        return made[-1]
+
+    yield make
+    try:
+        for server in made:
+            server.stop()
+    finally:
+        for server in made:
+            if server.thread.is_alive():
+                server.mgr.stop()
+    for server in made:
+        assert server.errors == [], "exceptions in handlers"
+    made.clear()
+    gc.collect()
+
+
+# -- raw sockets --
+
+
+@dataclass
+class Answer:
+    """One HTTP response as it came over the wire."""
+
+    status: int
+    reason: str
+    proto: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    raw: bytes = b""
+    chunks: list[bytes] = field(default_factory=list)  # when it was chunked
+
+    def header(self, name: str) -> str | None:
+        found = self.all(name)
+        assert len(found) < 2, f"{name} more than once: {found}"
+        return found[0] if found else None
+
+    def all(self, name: str) -> list[str]:
+        return [v for n, v in self.headers if n.lower() == name.lower()]
+
+
+class Cut(AssertionError):
+    """The bytes end in the middle of a response."""
+
+
+def parse(data: bytes, *, head: bool = False, closed: bool = True) -> tuple[Answer, bytes]:
+    """Take one response off the front of data, strictly, and return it with the rest.
+
+    head: it answers a HEAD request. closed: the peer closed behind data, so that a response without a length ends there. Raises Cut when
+    there is not a whole response.
+    """
+    top, found, rest = data.partition(b"\r\n\r\n")
+    if not found:
+        raise Cut(f"no complete head: {data[:200]!r}")
+    first, *lines = top.decode("latin-1").split("\r\n")
+    proto, status, *reason = first.split(" ", 2)
+    assert proto in ("HTTP/1.1", "HTTP/1.0"), first
+    assert len(status) == 3, first
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        assert colon, line
+        assert name, line
+        assert name.strip() == name, line
+        headers.append((name, value.strip()))
+    answer = Answer(int(status), reason[0] if reason else "", proto, headers, b"")
+    coding, length = answer.header("Transfer-Encoding"), answer.header("Content-Length")
+    assert coding is None or length is None, "Content-Length beside Transfer-Encoding"
+    if head or answer.status in (204, 304) or answer.status < 200:
+        pass
+    elif coding is not None:
+        assert coding == "chunked"
+        while True:
+            size, crlf, rest = rest.partition(b"\r\n")
+            if not crlf:
+                raise Cut(f"no chunk size: {size[:50]!r}")
+            n = int(size, 16)
+            if len(rest) < n + 2:
+                raise Cut(f"chunk of {n} bytes, {len(rest)} there")
+            assert rest[n : n + 2] == b"\r\n", "no CRLF behind a chunk"
+            piece, rest = rest[:n], rest[n + 2 :]
+            if n == 0:
+                break
+            answer.chunks.append(piece)
+        answer.body = b"".join(answer.chunks)
+    elif length is not None:
+        n = int(length)
+        if len(rest) < n:
+            raise Cut(f"{len(rest)} of {n} bytes of the body")
+        answer.body, rest = rest[:n], rest[n:]
+    elif closed:
+        answer.body, rest = rest, b""
+    else:
+        raise Cut("a body that ends with the connection")
+    answer.raw = data[: len(data) - len(rest)]
+    return answer, rest
+
+
+def parse_all(data: bytes, *, head: bool = False) -> list[Answer]:
+    """All responses of a connection that was closed by the server; 100 Continue among them."""
+    answers = []
+    while data:
+        answer, data = parse(data, head=head)
+        answers.append(answer)
+    return answers
+
+
+def read_all(sock: socket.socket, timeout: float = DEADLINE) -> bytes:
+    """Everything until the peer closes (or resets)."""
+    sock.settimeout(timeout)
+    parts = []
+    while True:
+        try:
+            part = sock.recv(65536)
+        except ConnectionResetError:
+            break
+        if not part:
+            break
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_answer(
+    sock: socket.socket, *, head: bool = False, have: bytes = b"", timeout: float = DEADLINE
+) -> tuple[Answer, bytes]:
+    """One response, the connection left open; what came behind it is returned with it."""
+    sock.settimeout(timeout)
+    data = bytearray(have)
+    while True:
+        with contextlib.suppress(Cut):
+            return parse(bytes(data), head=head, closed=False)
+        part = sock.recv(1 << 20)
+        if not part:
+            return parse(bytes(data), head=head, closed=True)
+        data += part
+
+
+def talk(
+    port: int,
+    data: bytes,
+    *,
+    answers: int | None = None,
+    half_close: bool = False,
+    timeout: float = DEADLINE,
+) -> bytes:
+    """Send data and return what comes until the server closes, or until that many complete responses are there.
+
+    half_close: tell the server that nothing follows.
+    """
+    with socket.create_connection(("127.0.0.1", port), timeout) as sock:
+        with contextlib.suppress(ConnectionError):  # a refusal may come before all is sent
+            sock.sendall(data)
+            if half_close:
+                sock.shutdown(socket.SHUT_WR)
+        if answers is None:
+            return read_all(sock, timeout)
+        got, have = b"", b""
+        for _ in range(answers):
+            answer, have = read_answer(sock, have=have, timeout=timeout)
+            got += answer.raw
+        return got + have
+
+
+def get(
+    port: int,
+    target: str = "/",
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: str = "",
+    proto: str = "HTTP/1.1",
+) -> Answer:
+    """One request on a connection of its own, that asks to be closed behind it; the answer must be all there is."""
+    length = f"Content-Length: {len(body)}\r\n" if body is not None else ""
+    request = f"{method} {target} {proto}\r\nHost: localhost\r\nConnection: close\r\n{length}{headers}\r\n".encode(
+        "latin-1"
+    )
+    answer, rest = parse(talk(port, request + (body or b"")), head=method == "HEAD")
+    assert rest == b"", "bytes behind the answer"
+    return answer
+
+
+# -- handlers --
+
+
+def on_http(fn: Callable[[Connection, Any], object]) -> Callable[[Connection, int, Any], None]:
+    """A handler of (conn, message) as one of (conn, ev, data)."""
+
+    def handler(conn: Connection, ev: int, data: Any) -> None:
+        if ev == pymongoose.MG_EV_HTTP_MSG:
+            fn(conn, data)
+
+    return handler
+
+
+class Until:
+    """A value that another thread will put here."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._value: Any = None
+
+    def set(self, value: Any = None) -> None:
+        self._value = value
+        self._event.set()
+
+    def get(self) -> Any:
+        assert self._event.wait(DEADLINE), "nothing came"
+        return self._value
