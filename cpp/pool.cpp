@@ -80,10 +80,10 @@ void stop_timer(Job *job) {
 
 // Home to the loop, from any thread. Lock held, which is what keeps the loop alive.
 void post_home(Job *job) {
-  if (!job->conn || !job->conn->loop || job->conn->loop->closed || job->posted) return;
+  if (!job->conn || job->conn->loop->closed || job->posted) return;
   job->posted = true;
   Py_INCREF(obj(job));
-  if (!mg_wakeq_post(job->conn->loop->mgr.wakeq, &job->wake)) Py_DECREF(obj(job));  // it counts no bytes, so it is not refused
+  if (!mg_wakeq_post(job->conn->loop->wakeq, &job->wake)) Py_DECREF(obj(job));  // it counts no bytes, so it is not refused
 }
 
 // An exception is set: it is the job's outcome.
@@ -188,12 +188,12 @@ void arrived(Job *job) {
   unlink(job);
   JobState state = job->state.load();
   if (state == JobState::failed) {
-    PyErr_SetObject(reinterpret_cast<PyObject *>(Py_TYPE(job->result)), job->result);
-    bool full = error_class(MG_EFULL) && PyErr_ExceptionMatches(error_class(MG_EFULL));
-    if (full) {
-      PyErr_Clear();
+    auto *kind = reinterpret_cast<PyObject *>(Py_TYPE(job->result));
+    PyObject *full = error_class(MG_EFULL);  // looked up before an exception is set: a look-up may clear it
+    if (full && PyErr_GivenExceptionMatches(kind, full)) {
       answer_error(job, 503, "busy", "Content-Type: text/plain\r\nRetry-After: 1\r\n");
     } else {
+      PyErr_SetObject(kind, job->result);
       conn->loop->failed(conn, MG_EV_WAKEUP);
       answer_error(job, 500, "Internal Server Error", "Content-Type: text/plain\r\n");
     }

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -316,3 +317,12 @@ class Until:
     def get(self) -> Any:
         assert self._event.wait(DEADLINE), "nothing came"
         return self._value
+
+
+def eventually(predicate: Callable[[], Any]) -> Any:
+    """The first true value of predicate(); for counters, where nothing can be waited for."""
+    end = time.monotonic() + DEADLINE
+    while not (value := predicate()):
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0)  # give up the lock
+    return value

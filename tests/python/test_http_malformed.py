@@ -62,7 +62,9 @@ def test_malformed_request_gets_its_status_and_nothing_behind_it_is_served(serve
         assert [a.status for a in answers] == [int(vector.expect)], how
         assert answers[0].header("Connection") == "close"
     assert server.seen == []
-    assert server.mgr.stats().responses_4xx + server.mgr.stats().responses_5xx == len(ways(vector.data))
+    assert server.mgr.stats().responses_4xx + server.mgr.stats().responses_5xx == len(
+        ways(vector.data)
+    )
 
 
 def complete(vector):
@@ -92,7 +94,10 @@ def test_well_formed_request_reaches_the_handler_as_it_was_sent(server, vector):
                 sent = value.encode("utf-8", "surrogateescape")
                 assert sent == vector.fact(key), (how, key)
         if vector.headers:
-            got = [tuple(t.encode("utf-8", "surrogateescape").decode("latin-1") for t in pair) for pair in headers]
+            got = [
+                tuple(t.encode("utf-8", "surrogateescape").decode("latin-1") for t in pair)
+                for pair in headers
+            ]
             assert got == vector.headers, how
 
 
