@@ -87,6 +87,9 @@ class Server:
     def resume(self):
         self._signal(signal.SIGCONT)
 
+    def running(self):
+        return self._process.poll() is None
+
     def stop(self):
         self.resume()
         for number, wait in ((signal.SIGTERM, 1), (signal.SIGKILL, 5)):
