@@ -97,6 +97,7 @@ PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool e
     return nullptr;
   }
   Aim aim(c, number);
+  if (!aim && end && b.size() == 0) Py_RETURN_NONE;  // its Content-Length ended it
   if (!aim) return raise_status(MG_ESTATE, "this answer is complete already", conn->id);
   if (b.size() > 0) mg_http_write_chunk(c, b.data(), b.size());
   if (end) mg_http_write_chunk(c, nullptr, 0);

@@ -173,11 +173,15 @@ void body_piece(mg_connection *c, Str piece, bool last, void *arg) {
     Py_CLEAR(conn->on_body_end);
     if (!fn) return;
     r = Ref(PyObject_CallNoArgs(fn.get()));
+  } else if (!fn) {
+    return;
   } else {
     Ref data(PyBytes_FromStringAndSize(piece.buf, static_cast<Py_ssize_t>(piece.len)));
     if (data) r = Ref(PyObject_CallOneArg(fn.get(), data.get()));
   }
   if (!r) {
+    Py_CLEAR(conn->on_body);  // the request has failed: the rest of its body is for nobody
+    Py_CLEAR(conn->on_body_end);
     loop->failed(conn, last ? MG_EV_HTTP_MSG : MG_EV_READ);
     conn_fail_request(conn);
   }
@@ -301,54 +305,54 @@ constexpr int KW = METH_FASTCALL | METH_KEYWORDS;
 
 PyMethodDef conn_methods[] = {
     {"send", fn(send), KW,
-     "send(data)\n--\n\nQueue raw bytes (str as UTF-8). UDP: one datagram, at once, to the peer of the last one received.\n\n"
+     "send($self, data)\n--\n\nQueue raw bytes (str as UTF-8). UDP: one datagram, at once, to the peer of the last one received.\n\n"
      "On an HTTP connection these bytes are the answer to the current request; the connection goes on when it is complete.\n"
      "Large bytes objects are sent from where they are, without a copy.\n\n"
      "Raises:\n    ConnectionClosed: the connection is closed.\n    QueueFull: the peer does not read and Limits.send_max is waiting."},
     {"reply", fn(reply), KW,
-     "reply(status, body=b'', headers=None)\n--\n\nAnswer the current request.\n\n"
+     "reply($self, status, body=b'', headers=None)\n--\n\nAnswer the current request.\n\n"
      "Args:\n    status: 100-999.\n    body: str (UTF-8), bytes-like or None; left out for HEAD, 204 and 304 (RFC 9110 6.4.1).\n"
      "    headers: a mapping or a sequence of (name, value) pairs; Content-Type is text/plain unless given. Date, Content-Length and\n"
      "        Connection are added where missing.\n\n"
      "Raises:\n    ConnectionClosed: the connection is closed.\n    MongooseError: the request is answered already.\n"
      "    ValueError: a header contains an illegal character."},
     {"reply_json", fn(reply_json), KW,
-     "reply_json(obj, status_code=200, headers=None)\n--\n\nAnswer with obj as JSON (orjson when it is installed); otherwise like reply()."},
+     "reply_json($self, obj, status_code=200, headers=None)\n--\n\nAnswer with obj as JSON (orjson when it is installed); otherwise like reply()."},
     {"start_response", fn(start_response), KW,
-     "start_response(status, headers=None, on_drain=None)\n--\n\nBegin an answer whose body follows in pieces; returns a ResponseBody with "
+     "start_response($self, status, headers=None, on_drain=None)\n--\n\nBegin an answer whose body follows in pieces; returns a ResponseBody with "
      "write(), end(), full. Chunked for HTTP/1.1 (RFC 9112 7.1), until the close for 1.0, counted when headers have a Content-Length.\n\n"
      "Use it as a context manager: leaving the block ends the body, an exception cuts the connection. Loop thread."},
-    {"http_chunk", fn(http_chunk), KW, "http_chunk(data)\n--\n\nSend one chunk of a chunked answer; empty data ends it."},
+    {"http_chunk", fn(http_chunk), KW, "http_chunk($self, data)\n--\n\nSend one chunk of a chunked answer; empty data ends it."},
     {"http_sse", fn(http_sse), KW,
-     "http_sse(event_type, data)\n--\n\nSend one server-sent event as a chunk; each line of data gets a data: field (WHATWG HTML 9.2.6)."},
+     "http_sse($self, event_type, data)\n--\n\nSend one server-sent event as a chunk; each line of data gets a data: field (WHATWG HTML 9.2.6)."},
     {"stream_body", fn(stream_body), KW,
-     "stream_body(on_data, on_end=None, max_body=0)\n--\n\nIn the handler of MG_EV_HTTP_HDRS: have the body in pieces instead of MG_EV_HTTP_MSG.\n\n"
+     "stream_body($self, on_data, on_end=None, max_body=0)\n--\n\nIn the handler of MG_EV_HTTP_HDRS: have the body in pieces instead of MG_EV_HTTP_MSG.\n\n"
      "Args:\n    on_data: called with bytes, decoded from chunks.\n    on_end: called without arguments after the last piece; not when the client "
      "went away, then MG_EV_CLOSE tells.\n    max_body: bytes, 0 for no bound; 413 beyond.\n\npause_reading() and resume_reading() control the flow."},
-    {"pause_reading", fn(pause_reading), KW, "pause_reading()\n--\n\nRead nothing more from the peer until resume_reading()."},
-    {"resume_reading", fn(resume_reading), KW, "resume_reading()\n--\n\nGo on after pause_reading()."},
+    {"pause_reading", fn(pause_reading), KW, "pause_reading($self)\n--\n\nRead nothing more from the peer until resume_reading()."},
+    {"resume_reading", fn(resume_reading), KW, "resume_reading($self)\n--\n\nGo on after pause_reading()."},
     {"recv_data", fn(recv_data), METH_FASTCALL,
-     "recv_data(n=-1, /)\n--\n\nbytes: the first n received bytes (all when negative), which stay in the buffer. Loop thread."},
-    {"send_data", fn(send_data), METH_FASTCALL, "send_data(n=-1, /)\n--\n\nbytes: the first n queued bytes, which stay queued. Loop thread."},
-    {"read", fn(take), METH_FASTCALL, "read(n=-1, /)\n--\n\nbytes: like recv_data(), and takes them out of the buffer. Loop thread."},
+     "recv_data($self, n=-1, /)\n--\n\nbytes: the first n received bytes (all when negative), which stay in the buffer. Loop thread."},
+    {"send_data", fn(send_data), METH_FASTCALL, "send_data($self, n=-1, /)\n--\n\nbytes: the first n queued bytes, which stay queued. Loop thread."},
+    {"read", fn(take), METH_FASTCALL, "read($self, n=-1, /)\n--\n\nbytes: like recv_data(), and takes them out of the buffer. Loop thread."},
     {"consume", fn(consume), METH_FASTCALL,
-     "consume(n, /)\n--\n\nint: takes up to n bytes out of the receive buffer, returns how many. Loop thread."},
+     "consume($self, n, /)\n--\n\nint: takes up to n bytes out of the receive buffer, returns how many. Loop thread."},
     {"defer", fn(conn_defer), KW,
-     "defer()\n--\n\nReply: take the current request off the handler's hands, to be answered later and from any thread. Answers of pipelined "
+     "defer($self)\n--\n\nReply: take the current request off the handler's hands, to be answered later and from any thread. Answers of pipelined "
      "requests still leave in order. Loop thread."},
     {"offload", fn(conn_offload), KW,
-     "offload(fn, /, *args, then=None, timeout=None)\n--\n\nRun fn(*args) on the manager's pool; its result becomes the reply.\n\n"
+     "offload($self, fn, /, *args, then=None, timeout=None)\n--\n\nRun fn(*args) on the manager's pool; its result becomes the reply.\n\n"
      "Without then: str or bytes-like gives 200, dict or list 200 as JSON, None 204, Response as it says; an exception goes to the\n"
      "error_handler and gives 500; no result within timeout seconds 504; a full queue 503 with Retry-After. With then, then(conn, result)\n"
      "runs on the loop thread and answers itself.\n\nReturns:\n    Job: cancel(), done(), result(timeout). A client that goes away cancels its jobs. "
      "Loop thread.\n\nRaises:\n    RuntimeError: the manager has no pool."},
     {"respond", fn(respond), KW,
-     "respond(path, status=200, body=b'', headers=None)\n--\n\nOn an HTTP listener: answer GET and HEAD of exactly this path from memory, without "
+     "respond($self, path, status=200, body=b'', headers=None)\n--\n\nOn an HTTP listener: answer GET and HEAD of exactly this path from memory, without "
      "entering Python; other methods get 405. Everything is copied; set again to replace."},
     {"close", fn(hang_up), KW,
-     "close()\n--\n\nClose at the end of this turn; output that the socket does not take at once is dropped (see drain). No-op once closed."},
-    {"drain", fn(drain), KW, "drain()\n--\n\nClose when all queued output is sent. No-op once closed."},
-    {"error", fn(fail), KW, "error(message)\n--\n\nRaise an MG_EV_ERROR event with that text, then close."},
-    {"set_handler", fn(set_handler), METH_O, "set_handler(handler, /)\n--\n\nThe same as setting the handler attribute."},
+     "close($self)\n--\n\nClose at the end of this turn; output that the socket does not take at once is dropped (see drain). No-op once closed."},
+    {"drain", fn(drain), KW, "drain($self)\n--\n\nClose when all queued output is sent. No-op once closed."},
+    {"error", fn(fail), KW, "error($self, message)\n--\n\nRaise an MG_EV_ERROR event with that text, then close."},
+    {"set_handler", fn(set_handler), METH_O, "set_handler($self, handler, /)\n--\n\nThe same as setting the handler attribute."},
     {nullptr, nullptr, 0, nullptr},
 };

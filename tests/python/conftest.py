@@ -7,7 +7,6 @@ server meets.
 from __future__ import annotations
 
 import contextlib
-import gc
 import socket
 import threading
 import time
@@ -121,8 +120,6 @@ def serve() -> Iterator[Callable[..., Served]]:
                 server.mgr.stop()
     for server in made:
         assert server.errors == [], "exceptions in handlers"
-    made.clear()
-    gc.collect()
 
 
 # -- raw sockets --
