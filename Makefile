@@ -71,8 +71,8 @@ docs: $(STAMPS)/extra-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html is ready"
 
-## bench: the measurements of benchmarks/
-bench: $(STAMPS)/package $(STAMPS)/extra-bench
+## bench: the measurements of benchmarks/, 20 minutes; ARGS=--help for less and for more. The peers go to build/bench-venv
+bench: $(STAMPS)/venv
 	$(BIN)/python -m benchmarks $(ARGS)
 
 ## dist: source archive and wheel, into dist/

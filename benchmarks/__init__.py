@@ -1,1 +1,1 @@
-"""Measurements: this server, its peers and the kernel's limit in one run. README.md tells how to read them."""
+"""Measurements: this server, its peers and the kernel's limit in one run. See README.md."""

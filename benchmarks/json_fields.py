@@ -1,6 +1,7 @@
 """What does one field out of a JSON document cost, against tools that parse all of it?
 
-Three sizes, the wanted object first or last. Ours does not build the document, nor check what comes after the field.
+Three sizes, the wanted object first or last. Ours does not build the document, nor check what
+comes after the field.
 """
 
 import contextlib
@@ -16,7 +17,10 @@ def tools():
         from pymongoose import json_get_num as our_num
         from pymongoose import json_get_str as our_str
 
-        found["pymongoose"] = (lambda d: our_num(d, "$.user.id"), lambda d: our_str(d, "$.user.name"))
+        found["pymongoose"] = (
+            lambda d: our_num(d, "$.user.id"),
+            lambda d: our_str(d, "$.user.name"),
+        )
     with contextlib.suppress(ImportError):
         from cymongoose import json_get_num as cy_num
         from cymongoose import json_get_str as cy_str
@@ -41,7 +45,10 @@ def tools():
         document = msgspec.defstruct("Document", [("user", user)])
         typed = msgspec.json.Decoder(document)
         found["msgspec"] = _by_key(msgspec.json.Decoder().decode)
-        found["msgspec typed"] = (lambda d: typed.decode(d).user.id, lambda d: typed.decode(d).user.name)
+        found["msgspec typed"] = (
+            lambda d: typed.decode(d).user.id,
+            lambda d: typed.decode(d).user.name,
+        )
     found["json.loads"] = _by_key(json.loads)
     return found
 
@@ -56,7 +63,9 @@ def document(size, first):
         have = len(rest["items"])
         more = range(have, have + (1 if size < 100_000 else 2000))
         rest["items"] += [{"sku": f"A-{i}", "n": i, "tags": ["x", "y"]} for i in more]
-    return json.dumps({**user, **rest} if first else {**rest, **user}, separators=(",", ":")).encode()
+    return json.dumps(
+        {**user, **rest} if first else {**rest, **user}, separators=(",", ":")
+    ).encode()
 
 
 def microseconds(extract, doc):
@@ -68,7 +77,12 @@ def microseconds(extract, doc):
 def main():
     os.sched_setaffinity(0, {0})
     contestants = tools()
-    print("| document | field | " + " | ".join(contestants) + " |\n|" + "---|" * (2 + len(contestants)))
+    print(
+        "| document | field | "
+        + " | ".join(contestants)
+        + " |\n|"
+        + "---|" * (2 + len(contestants))
+    )
     for size, label in ((200, "200 B"), (10_240, "10 KiB"), (1 << 20, "1 MiB")):
         for first in (True, False):
             doc, cells = document(size, first), []

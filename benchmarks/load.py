@@ -1,4 +1,4 @@
-"""The load: wrk, ws_load or idle connections, and what one measured cell of the table consists of."""
+"""The load: wrk, ws_load or idle connections, and what one measured cell consists of."""
 
 import json
 import socket
@@ -46,7 +46,8 @@ _DONE = """done = function(s, l, r) local e = s.errors
 """
 _SCRIPTS = {
     "done": _DONE,
-    "post": _DONE + f"wrk.method = 'POST'; wrk.body = '{_BODY}'\nwrk.headers['Content-Type'] = 'application/json'\n",
+    "post": _DONE
+    + f"wrk.method = 'POST'; wrk.body = '{_BODY}'\nwrk.headers['Content-Type'] = 'application/json'\n",
     "pipe": _DONE + "local p; init = function() local t = {}\n"
     "for i = 1, 16 do t[i] = wrk.format() end; p = table.concat(t) end\nrequest = function() return p end\n",
 }
@@ -74,12 +75,22 @@ def run(place, port, scenario, seconds, *, threads=1, pin=True, prefix=""):
     else:
         script = place.tmp / f"{s.script}.lua"
         script.write_text(_SCRIPTS[s.script])
-        command = ["wrk", f"-t{threads}", f"-c{s.connections}", f"-d{seconds}s", "--timeout", "5s", "-s", str(script)]
+        command = [
+            "wrk",
+            f"-t{threads}",
+            f"-c{s.connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "5s",
+            "-s",
+            str(script),
+        ]
         for header in s.headers:
             command += ["-H", header]
         command.append(f"http://127.0.0.1:{port}{prefix}{s.path}")
     done = subprocess.run(
         command,
+        check=False,
         capture_output=True,
         text=True,
         timeout=seconds + 30,
@@ -115,7 +126,9 @@ def cell(place, server, scenario, seconds):
         "p99_us": done.p99,
         "errors": done.errors,
         "mb_s": round(done.bytes / done.seconds / 1e6, 1),
-        "steal_pct": round(100 * (machine.stolen() - steal0) / machine.TICK / wall / machine.os.cpu_count(), 1),
+        "steal_pct": round(
+            100 * (machine.stolen() - steal0) / machine.TICK / wall / machine.os.cpu_count(), 1
+        ),
     }
 
 
@@ -130,7 +143,10 @@ class Idlers:
         """Open so many; returns the seconds it took."""
         start = time.monotonic()
         while count > 0:
-            batch = [socket.create_connection(("127.0.0.1", self.port), 20) for _ in range(min(250, count))]
+            batch = [
+                socket.create_connection(("127.0.0.1", self.port), 20)
+                for _ in range(min(250, count))
+            ]
             for s in batch:
                 s.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             for s in batch:

@@ -1,6 +1,6 @@
-"""What the kernel knows of a process: CPU time, memory, children; and how a process gets a core for itself.
+"""What the kernel knows of a process: CPU time, memory, children.
 
-Linux only, by /proc.
+Linux only, by /proc. Also: how a process gets a core for itself.
 """
 
 import os
@@ -50,7 +50,10 @@ def stolen():
 
 
 def pinned(core):
-    """For preexec_fn: one core, an own session, and the scheduler's highest weight, so that other work on the machine waits."""
+    """For preexec_fn: one core, an own session, and the highest weight the scheduler has.
+
+    Other work on the machine waits, then, as far as it can be made to.
+    """
 
     def before_exec():
         os.setsid()
@@ -67,7 +70,9 @@ def pinned(core):
 def describe():
     """The machine in a line, without its name."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((x.split(":", 1)[1].strip() for x in info if x.startswith("model name")), os.uname().machine)
+    model = next(
+        (x.split(":", 1)[1].strip() for x in info if x.startswith("model name")), os.uname().machine
+    )
     release = ".".join(os.uname().release.split("-")[0].split(".")[:2])
     return f"{os.cpu_count()} cores ({model}), Linux {release}"
 

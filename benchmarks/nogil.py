@@ -1,7 +1,8 @@
-"""What does another Python thread get done beside the loop, when the loop lets go of Python's lock and when it does not?
+"""What does another Python thread get done beside the loop, with Python's lock let go or kept?
 
-A thread counts as fast as it can in the server's process: alone, beside a server nobody asks, and beside one under load; with this build
-and with one made with USE_NOGIL=0. The count is read from shared memory, because a process whose lock is held cannot be asked.
+A thread counts as fast as it can in the server's process: alone, beside a server nobody asks, and
+beside one under load; with this build and with one made with USE_NOGIL=0. The count is read from
+shared memory, because a process whose lock is held cannot be asked.
 """
 
 import mmap
@@ -52,10 +53,12 @@ def serve(path):
 
 
 def measure(place, package):
-    """-> whether the build lets go of the lock, additions/s alone, beside an idle loop, beside a loaded one, and that load."""
+    """-> nogil, additions per second alone, beside an idle loop, beside a loaded one; that load."""
     environ = dict(os.environ)
     if package:
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(package), environ.get("PYTHONPATH", "")]))
+        environ["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [str(package), environ.get("PYTHONPATH", "")])
+        )
     path = place.tmp / "count"
     path.write_bytes(bytes(8))
     command = [sys.executable, "-m", "benchmarks.nogil", str(path)]
@@ -74,7 +77,9 @@ def measure(place, package):
         alone, _ = rate(lambda: time.sleep(ALONE - 0.5))
         time.sleep(1)  # by now the loop turns
         idle, _ = rate(lambda: time.sleep(SECONDS))
-        loaded, done = rate(lambda: load.run(place, int(words[0]), load.SCENARIOS["c100"], SECONDS, pin=False))
+        loaded, done = rate(
+            lambda: load.run(place, int(words[0]), load.SCENARIOS["c100"], SECONDS, pin=False)
+        )
         return words[1] == "True", alone, idle, loaded, done
     finally:
         process.kill()
@@ -83,7 +88,10 @@ def measure(place, package):
 
 def main():
     locked = Path(os.environ.get("BENCH_LOCKED", environment.WITHOUT_NOGIL))
-    print("| build | thread alone | beside an idle loop | beside 100 busy connections | req/s meanwhile | p99 ms |\n|---|---|---|---|---|---|")
+    print(
+        "| build | thread alone | beside an idle loop | beside 100 busy connections "
+        "| req/s meanwhile | p99 ms |\n|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory(prefix="bench-") as tmp:
         place = Place(sys.executable, os.environ.get("BENCH_LIMITS", environment.LIMITS), tmp)
         for package in (None, locked):
@@ -94,11 +102,15 @@ def main():
             if nogil == bool(package):
                 sys.exit("the build is not what it should be")
             print(
-                f"| {'lets go of the lock' if nogil else 'USE_NOGIL=0'} | {alone / 1e6:.1f} | {idle / 1e6:.1f} ({idle / alone:.0%}) | "
-                f"{loaded / 1e6:.1f} ({loaded / alone:.0%}) | {done.requests / done.seconds:,.0f} | {done.p99 / 1e3:.1f} |",
+                f"| {'lets go of the lock' if nogil else 'USE_NOGIL=0'} | {alone / 1e6:.1f} "
+                f"| {idle / 1e6:.1f} ({idle / alone:.0%}) | {loaded / 1e6:.1f} ({loaded / alone:.0%}) "
+                f"| {done.requests / done.seconds:,.0f} | {done.p99 / 1e3:.1f} |",
                 flush=True,
             )
-    print("\nMillions of additions per second by the busy thread. Python hands its lock on after 5 ms at the latest, when asked for it:")
+    print(
+        "\nMillions of additions per second by the busy thread. Python hands its lock on after 5 ms, "
+        "when asked for it:"
+    )
     print("that, not the server, bounds requests per second beside a thread that never waits.")
 
 

@@ -1,4 +1,4 @@
-"""results.jsonl -> results.svg: CPU time per request of every server as a multiple of the limit's, a row per scenario."""
+"""results.jsonl -> results.svg: CPU time per request of every server, in multiples of the limit's."""
 
 import sys
 from pathlib import Path
@@ -18,17 +18,27 @@ def draw(folder):
 
     cells, _ = report.read(folder / "results.jsonl")
     rows = [s for s in SCENARIOS if OURS in cells.get(s, {}) and LIMIT in cells[s]]
-    names = [OURS] + sorted({n for s in rows for n in cells[s]} - {OURS, LIMIT})
+    names = [OURS, *sorted({n for s in rows for n in cells[s]} - {OURS, LIMIT})]
     colours = plt.get_cmap("tab20").colors
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.42 * len(rows)), layout="constrained")
     for k, name in enumerate(names):
-        points = [(report.ratio_of_bests(cells[s][name], cells[s][LIMIT]), y) for y, s in enumerate(rows) if name in cells[s]]
+        points = [
+            (report.ratio_of_bests(cells[s][name], cells[s][LIMIT]), y)
+            for y, s in enumerate(rows)
+            if name in cells[s]
+        ]
         ours = name == OURS
-        style = {"s": 90, "marker": "D", "color": "black", "zorder": 3} if ours else {"s": 36, "color": colours[k % 20]}
+        style = (
+            {"s": 90, "marker": "D", "color": "black", "zorder": 3}
+            if ours
+            else {"s": 36, "color": colours[k % 20]}
+        )
         axes.scatter(*zip(*points, strict=True), label=name, **style)
     goals = [(report.GOALS[s], y) for y, s in enumerate(rows) if s in report.GOALS]
     if goals:
-        axes.scatter(*zip(*goals, strict=True), label="goal", marker="|", s=300, color="red", zorder=2)
+        axes.scatter(
+            *zip(*goals, strict=True), label="goal", marker="|", s=300, color="red", zorder=2
+        )
     axes.axvline(1, color="grey", linewidth=1)
     axes.set_xscale("log")
     ticks = [1, 1.5, 2, 3, 5, 10, 20, 50]

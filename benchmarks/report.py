@@ -7,7 +7,7 @@ from collections import defaultdict
 from .load import SCENARIOS
 from .servers import LIMIT, OURS
 
-# What we hold ourselves to: cost of ours / cost of the limit, best rounds, one run. RESULTS.md says where it is missed.
+# What we hold ourselves to: cost of ours / cost of the limit, best rounds, one run.
 GOALS = {
     "c100": 1.12,
     "c8": 1.12,
@@ -81,11 +81,18 @@ def summary(cells):
                 _n(limit and ratio_of_bests(ours, limit)),
                 _n(limit and median_ratio(ours, limit)),
                 _n(GOALS.get(name)),
-                _n("cymongoose" in c and ratio_of_bests(ours, c["cymongoose"]) or None),
+                _n(("cymongoose" in c and ratio_of_bests(ours, c["cymongoose"])) or None),
                 f"{near} {ratio_of_bests(ours, c[near]):.2f}" if near else "-",
             ]
         )
-    head = ["scenario", "ours, us/req best (median)", "limit", "ours / limit", "median of rounds", "goal"]
+    head = [
+        "scenario",
+        "ours, us/req best (median)",
+        "limit",
+        "ours / limit",
+        "median of rounds",
+        "goal",
+    ]
     return _table([*head, "ours / cymongoose", "ours / cheapest other"], rows)
 
 
@@ -109,7 +116,14 @@ def idle(cells):
                 f"{min(r['alive'] for r in many):,}",
             ]
         )
-    head = ["server", "us/req, 0 idle", "10,000 idle", "ratio", "median of rounds", "seconds to open (best)"]
+    head = [
+        "server",
+        "us/req, 0 idle",
+        "10,000 idle",
+        "ratio",
+        "median of rounds",
+        "seconds to open (best)",
+    ]
     return _table([*head, "bytes RSS per idle", "CPU % while nobody asks", "alive after"], rows)
 
 
@@ -132,32 +146,56 @@ def details(name, servers):
                 f"{sum(x['errors'] for x in r):.0f}",
             ]
         )
-    head = ["server", "CPU us/req best (median)", "of it user", "/ limit", "ours / it", "req/s median", "its CPU %"]
+    head = [
+        "server",
+        "CPU us/req best (median)",
+        "of it user",
+        "/ limit",
+        "ours / it",
+        "req/s median",
+        "its CPU %",
+    ]
     return f"### {name}\n\n" + _table([*head, "p50 ms", "p99 ms median (best)", "errors"], rows)
 
 
 def markdown(path):
     cells, others = read(path)
     run = others["run"][-1] if others["run"] else {}
-    parts = ["# Results\n", "How to read them is in [README.md](README.md); rows of the rounds are in `results.jsonl`.\n"]
+    parts = [
+        "# Results\n",
+        "How to read them: [README.md](README.md). All rows: `results.jsonl`.\n",
+    ]
     if run:
+        every = [row for servers in cells.values() for rows in servers.values() for row in rows]
+        steal = f"; the host took {median(every, 'steal_pct'):.1f} % (median)" if every else ""
         parts.append(
-            f"{run['date']}, {run['machine']}, Python {run['python']}; {run['rounds']} rounds, {run['seconds']} s cells; "
-            f"host steal {run.get('steal', '-')} % (median of cells).\n\n"
+            f"{run['date']}, {run['machine']}, Python {run['python']}; {run['rounds']} rounds of "
+            f"{run['seconds']} s cells{steal}.\n\n"
             f"Build: {run['build']}.\n\nVersions: {run['versions']}.\n"
         )
     if cells:
         parts.append("![CPU time per request, as a multiple of the limit's](results.svg)\n")
-        parts += ["## Ours against the limit and the peers\n", "CPU microseconds per request; smaller is better.\n", summary(cells)]
+        parts += [
+            "## Ours against the limit and the peers\n",
+            "CPU microseconds per request; smaller is better.\n",
+            summary(cells),
+        ]
     if "idle0" in cells:
         parts += ["## 8 active beside 10,000 idle connections\n", idle(cells)]
     for row in others["program"]:
-        parts += [f"## {row['title']}\n", f"`python -m benchmarks.{row['program']}`\n", row["text"].strip() + "\n"]
+        parts += [
+            f"## {row['title']}\n",
+            f"`python -m benchmarks.{row['program']}`\n",
+            row["text"].strip() + "\n",
+        ]
     if cells:
         parts.append("## Scenario by scenario\n")
         parts += [details(name, cells[name]) for name in SCENARIOS if name in cells]
     if others["failed"]:
         parts.append("## What failed\n")
-        seen = dict.fromkeys((r["server"], r.get("scenario") or r.get("mode") or "-", r["failed"]) for r in others["failed"])
+        seen = dict.fromkeys(
+            (r["server"], r.get("scenario") or r.get("mode") or "-", r["failed"])
+            for r in others["failed"]
+        )
         parts.append(_table(["server", "where", "reason"], seen))
     return "\n".join(parts)

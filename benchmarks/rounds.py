@@ -1,8 +1,8 @@
 """Rounds: every scenario for all servers one after the other, in short cells, again and again.
 
-Within a scenario the limit, ours and the peers lie seconds apart, so a ratio compares what the machine was like at one time. All servers
-of a mode are started together and hold still (SIGSTOP) unless it is their turn; idle scenarios have one server at a time, from few
-connections to many.
+Within a scenario the limit, ours and the peers lie seconds apart, so a ratio compares what the
+machine was like at one time. All servers of a mode are started together and hold still (SIGSTOP)
+unless it is their turn; idle scenarios have one server at a time, from few connections to many.
 """
 
 import json
@@ -12,7 +12,7 @@ from . import load, machine
 from .servers import LIMIT, OURS, SERVERS, DidNotStart, Server
 
 BOTH = f"{LIMIT} {OURS}"
-# Who matters where. Rows of an idle scenario cost up to a minute for a server that cannot open 10,000 connections quickly.
+# Who matters where. A server that is slow to open 10,000 connections costs a minute in idle10k.
 MATTERS = {
     "c100": f"{BOTH} cymongoose mrhttp bjoern fastpysgi socketify uvicorn aiohttp fastapi",
     "c8": f"{BOTH} cymongoose mrhttp",
@@ -29,7 +29,19 @@ MATTERS = {
     "idle0": f"{BOTH} nginx cymongoose",
     "idle10k": f"{BOTH} nginx cymongoose",
 }
-DEFAULT = ["c100", "c8", "c1000", "pipe16", "native", "json1k", "get64k", "close", "offload", "idle0", "idle10k"]
+DEFAULT = [
+    "c100",
+    "c8",
+    "c1000",
+    "pipe16",
+    "native",
+    "json1k",
+    "get64k",
+    "close",
+    "offload",
+    "idle0",
+    "idle10k",
+]
 
 
 class Rounds:
@@ -54,7 +66,11 @@ class Rounds:
         mode = load.SCENARIOS[scenario].mode
         for name in self._servers if self._servers is not None else MATTERS[scenario].split():
             modes = SERVERS[name][1].split()
-            stand_in = name == LIMIT and mode in ("native", "offload", "offload1ms")  # what it is compared with: plain answers
+            stand_in = name == LIMIT and mode in (
+                "native",
+                "offload",
+                "offload1ms",
+            )  # what it is compared with: plain answers
             if mode == "native" and name == "nginx":
                 stand_in = True
             if mode in modes or stand_in:
@@ -98,7 +114,9 @@ class Rounds:
             idlers = load.Idlers(server.port)
             try:
                 for scenario in scenarios:
-                    extra = self._open(server, idlers, load.SCENARIOS[scenario].idle - len(idlers.sockets))
+                    extra = self._open(
+                        server, idlers, load.SCENARIOS[scenario].idle - len(idlers.sockets)
+                    )
                     load.run(self._place, server.port, load.SCENARIOS[scenario], 1)
                     before, start = sum(machine.cpu(server.pid)), time.monotonic()
                     time.sleep(1)  # nobody asks anything: what does waiting cost?
@@ -117,7 +135,10 @@ class Rounds:
         before = machine.rss(server.pid)
         took = idlers.open(count)
         time.sleep(0.3)
-        return {"open_s": round(took, 2), "rss_per_idle": round((machine.rss(server.pid) - before) / count)}
+        return {
+            "open_s": round(took, 2),
+            "rss_per_idle": round((machine.rss(server.pid) - before) / count),
+        }
 
     def _measure(self, server, scenario, number, extra=None, idlers=None):
         row = {"server": server.name, "scenario": scenario, "round": number, **(extra or {})}
@@ -132,7 +153,9 @@ class Rounds:
     def _row(self, row):
         self._out.write(json.dumps(row) + "\n")
         self._out.flush()
-        what = f"  round {row['round']} {row.get('scenario') or row.get('mode'):8} {row['server']:14}"
+        what = (
+            f"  round {row['round']} {row.get('scenario') or row.get('mode'):8} {row['server']:14}"
+        )
         if "failed" in row:
             print(f"{what} failed: {row['failed'][-120:]}", flush=True)
             return

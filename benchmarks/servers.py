@@ -1,5 +1,6 @@
-"""Who is measured: how each server is started, stopped, and held still while another one is measured."""
+"""Who is measured: how each server is started, stopped, and held still meanwhile."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,7 +12,8 @@ from . import machine
 
 HERE = Path(__file__).resolve().parent
 
-# name -> (command, modes it serves). A word that ends in .py is a file in servers/, run as `NAME_.py PORT MODE ...`.
+# name -> (command, modes it serves). A word that ends in .py is a file in servers/, run as
+# `NAME_.py PORT MODE ...`.
 COMMON = "plain json big static close ws idle"
 SERVERS = {
     "limit-epoll": (["epoll_limit"], COMMON),
@@ -50,7 +52,7 @@ class Server:
 
     _port = 18000 + os.getpid() % 2000
 
-    def __init__(self, place, name, mode, *, pin=True):
+    def __init__(self, place, name, mode, *, pin=True, patience=15):
         """place: a Place; mode: one of servers/_common.py."""
         Server._port += 1
         self.name, self.port = name, Server._port
@@ -62,13 +64,13 @@ class Server:
                 stderr=log,
                 env=place.environment(),
                 cwd=HERE / "servers",
-                preexec_fn=machine.pinned(machine.SERVER_CPU) if pin else os.setsid,
+                preexec_fn=machine.pinned(machine.SERVER_CPU) if pin else os.setsid,  # noqa: PLW1509
             )
         self.pid = self._process.pid
-        self._await_port()
+        self._await_port(patience)
 
-    def _await_port(self):
-        end = time.monotonic() + 15
+    def _await_port(self, seconds):
+        end = time.monotonic() + seconds
         while time.monotonic() < end and self._process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -78,7 +80,9 @@ class Server:
                 time.sleep(0.05)
         self.stop()
         words = self._log.read_text(errors="replace").split()
-        raise DidNotStart(" ".join(w for w in words if "/" not in w)[-200:] or "no port within 15 s")
+        raise DidNotStart(
+            " ".join(w for w in words if "/" not in w)[-200:] or "opened no port in time"
+        )
 
     def rest(self):
         """Hold still: no tick of its timers disturbs another server's measurement."""
@@ -102,10 +106,8 @@ class Server:
 
     def _signal(self, number):
         for pid in machine.tree(self.pid):
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, number)
-            except OSError:
-                pass
 
     def __enter__(self):
         return self
@@ -118,7 +120,11 @@ class Place:
     """Where things are: the interpreter with the peers, the built limits, scratch space."""
 
     def __init__(self, python, limits, tmp):
-        self.python, self.limits, self.tmp = Path(python).absolute(), Path(limits).absolute(), Path(tmp)
+        self.python, self.limits, self.tmp = (
+            Path(python).absolute(),
+            Path(limits).absolute(),
+            Path(tmp),
+        )
         self.static = self.tmp / "static"
         self.static.mkdir(parents=True, exist_ok=True)
         (self.static / "big.bin").write_bytes(bytes(range(256)) * 4096)

@@ -1,7 +1,8 @@
 """How many system calls does a keep-alive request take?
 
-The server runs under `strace -c -f` while wrk asks over 100 connections; the counts are divided by the requests answered. Tracing makes
-everything slow, so more requests are ready in each turn than otherwise: epoll_wait per request is a lower bound.
+The server runs under `strace -c -f` while wrk asks over 100 connections; the counts are divided by
+the requests answered. Tracing makes everything slow, so more requests are ready in each turn than
+otherwise: epoll_wait per request is a lower bound.
 """
 
 import os
@@ -31,7 +32,16 @@ class Traced(Place):
     """A place whose servers run under strace."""
 
     def command(self, name, mode, port):
-        return ["strace", "-f", "-c", "-U", "name,calls", "-o", str(self.tmp / "calls"), *super().command(name, mode, port)]
+        return [
+            "strace",
+            "-f",
+            "-c",
+            "-U",
+            "name,calls",
+            "-o",
+            str(self.tmp / "calls"),
+            *super().command(name, mode, port),
+        ]
 
 
 def count(place, name, seconds=3):
@@ -63,9 +73,17 @@ def main():
             except (RuntimeError, subprocess.SubprocessError, OSError) as e:
                 print(f"| {name} | failed: {e} |" + " |" * len(WATCHED))
                 continue
-            groups = {group: sum(calls.pop(c, 0) for c in members.split()) for group, members in WATCHED.items()}
+            groups = {
+                group: sum(calls.pop(c, 0) for c in members.split())
+                for group, members in WATCHED.items()
+            }
             groups["others"] = sum(calls.values())
-            print(f"| {name} | {requests:,.0f} | " + " | ".join(f"{n / requests:.3f}" for n in groups.values()) + " |", flush=True)
+            print(
+                f"| {name} | {requests:,.0f} | "
+                + " | ".join(f"{n / requests:.3f}" for n in groups.values())
+                + " |",
+                flush=True,
+            )
     print("\nPer request; 'others' and part of recv are the start of the process.")
 
 

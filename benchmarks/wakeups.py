@@ -1,8 +1,9 @@
 """Is any of a million wakeups lost, or out of order?
 
-Eight threads post 125,000 payloads each, every power of two from 1 B to 64 KiB as often as the others, while 10,000 other connections are
-open and the loop handles what comes. Each thread posts to a connection of its own, so the receiver knows which payload must be next,
-whatever its size. A refused post (the queue is full: it is bounded) is counted and tried again.
+Eight threads post 125,000 payloads each, every power of two from 1 B to 64 KiB as often as the
+others, while 10,000 other connections are open and the loop handles what comes. Each thread posts
+to a connection of its own, so the receiver knows which payload must be next, whatever its size. A
+refused post (the queue is full: it is bounded) is counted and tried again.
 """
 
 import random
@@ -68,7 +69,9 @@ def main():
     mgr = m.Manager(receiver, enable_wakeup=True, wakeup_limit=QUEUE)
     crowd = mgr.listen("tcp://127.0.0.1:0", limits=m.Limits(max_connections=IDLE + 100))
     port = crowd.local_addr[1]
-    holder = subprocess.Popen([sys.executable, "-m", "benchmarks.wakeups", str(port), str(IDLE)], stdin=subprocess.PIPE)
+    holder = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.wakeups", str(port), str(IDLE)], stdin=subprocess.PIPE
+    )
     while receiver.accepted < IDLE:
         mgr.poll(100)
     targets = [mgr.listen("tcp://127.0.0.1:0").id for _ in range(THREADS)]
@@ -76,7 +79,8 @@ def main():
     receiver.expected = {targets[t]: iter(enumerate(orders[t])) for t in range(THREADS)}
     refused = [0] * THREADS
     threads = [
-        threading.Thread(target=post, args=(mgr, targets[t], orders[t], refused, t), daemon=True) for t in range(THREADS)
+        threading.Thread(target=post, args=(mgr, targets[t], orders[t], refused, t), daemon=True)
+        for t in range(THREADS)
     ]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.monotonic()
@@ -91,14 +95,19 @@ def main():
     holder.stdin.close()
     holder.wait()
     mgr.close()
-    print("| posts | delivered | lost | out of order or wrong | refused, then tried again | seconds | posts/s | MB/s | memory grew by, MiB |")
+    print(
+        "| posts | delivered | lost | out of order or wrong | refused, then tried again | seconds "
+        "| posts/s | MB/s | memory grew by, MiB |"
+    )
     print("|" + "---|" * 9)
     lost = total - receiver.delivered
     print(
         f"| {total:,} | {receiver.delivered:,} | {lost:,} | {receiver.wrong:,} | {sum(refused):,} | {took:.1f} | "
         f"{receiver.delivered / took:,.0f} | {receiver.bytes / took / 1e6:,.0f} | {grown:.0f} |"
     )
-    print(f"\n{THREADS} threads, {IDLE:,} other connections, at most {QUEUE >> 20} MiB may wait in the queue.")
+    print(
+        f"\n{THREADS} threads, {IDLE:,} other connections, at most {QUEUE >> 20} MiB may wait in the queue."
+    )
     sys.exit(bool(lost or receiver.wrong))
 
 

@@ -1,5 +1,6 @@
-from pymongoose import MG_EV_HTTP_MSG, MG_EV_WS_MSG, WEBSOCKET_OP_BINARY, Manager, json_get_num
 from _common import BIG, CT_JSON, CT_TEXT, HELLO, MODE, POOL, PORT, STATIC_DIR, work
+
+from pymongoose import MG_EV_HTTP_MSG, MG_EV_WS_MSG, WEBSOCKET_OP_BINARY, Manager, json_get_num
 
 
 def plain(conn, ev, data):
@@ -20,7 +21,9 @@ def big(conn, ev, data):
 
 def json(conn, ev, data):
     if ev == MG_EV_HTTP_MSG:
-        conn.reply(200, b'{"id":%d}' % int(json_get_num(data.body, "$.user.id")), {"Content-Type": CT_JSON})
+        conn.reply(
+            200, b'{"id":%d}' % int(json_get_num(data.body, "$.user.id")), {"Content-Type": CT_JSON}
+        )
 
 
 def static(conn, ev, data):
