@@ -1,0 +1,60 @@
+"""Where the C library of this package is, for build systems: ``python -m pymongoose --cmake-dir``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from . import __version__, build_info
+
+HOME = Path(__file__).parent
+
+
+class Missing(Exception):
+    """This installation carries no C library; the text says what was looked for."""
+
+
+def _place(*parts: str) -> str:
+    path = HOME.joinpath(*parts)
+    if not path.exists():
+        raise Missing(
+            f"{path} is not there: this installation has no headers and no library. Install a wheel, or build with PYMONGOOSE_INSTALL=ON."
+        )
+    return str(path.parent if path.is_file() else path)
+
+
+ANSWERS: dict[str, tuple[str, Callable[[], str]]] = {
+    "version": ("version of this package", lambda: __version__),
+    "cmake-dir": (
+        "folder of the CMake package: -Dpymongoose_DIR=…",
+        lambda: _place("share", "cmake", "pymongoose"),
+    ),
+    "includes": ("compiler flags", lambda: f"-I{_place('include', 'mongoose.h')}"),
+    "libs": ("linker flags", lambda: f"-L{_place('lib', 'libmongoose.a')} -lmongoose -pthread"),
+    "pkgconfig-dir": (
+        "folder of mongoose.pc: PKG_CONFIG_PATH=…",
+        lambda: _place("lib", "pkgconfig"),
+    ),
+    "build-info": ("what this build is made of, as JSON", lambda: json.dumps(build_info())),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m pymongoose", description=__doc__)
+    choices = parser.add_mutually_exclusive_group(required=True)
+    for name, (text, _) in ANSWERS.items():
+        choices.add_argument(f"--{name}", dest="what", action="store_const", const=name, help=text)
+    what = parser.parse_args(argv).what
+    try:
+        print(ANSWERS[what][1]())
+    except Missing as e:
+        print(f"pymongoose: {e}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

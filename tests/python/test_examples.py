@@ -1,0 +1,136 @@
+"""Each program in examples/ is started on a free port and talked to."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from programs import DEADLINE, ROOT, example
+
+
+def test_every_python_example_is_tested_here() -> None:
+    text = Path(__file__).read_text()
+    names = sorted(p.name for p in (ROOT / "examples").glob("*.py"))
+    assert names
+    assert [n for n in names if f'example("{n}")' not in text] == []
+
+
+def test_http_hello_greets_and_answers_healthz_natively() -> None:
+    with example("http_hello.py") as it:
+        assert it.get("/") == b"Hello, World!\n"
+        assert it.get("/?name=J%C3%BCrgen") == "Hello, Jürgen!\n".encode()
+        assert it.get("/healthz") == b"ok\n"
+
+
+def test_json_api_adds_lists_and_refuses() -> None:
+    with example("json_api.py") as it:
+        order = {"customer": {"name": "Ada"}, "items": [{"price": 9.5}, {"price": 1}]}
+        status, body, headers = it.ask("POST", "/orders", json.dumps(order).encode())
+        assert (status, headers["Location"]) == (201, "/orders/1")
+        assert json.loads(body) == {"id": 1, "name": "Ada", "total": 10.5}
+        assert json.loads(it.get("/orders")) == [json.loads(body)]
+        assert it.ask("POST", "/orders", b"{")[0] == 422
+        assert it.ask("DELETE", "/orders")[0] == 405
+        assert it.ask("GET", "/")[0] == 404
+
+
+def test_threaded_makes_a_thumbnail_or_a_hash() -> None:
+    try:
+        from PIL import Image
+    except ImportError:
+        Image = None
+    with example("threaded.py") as it:
+        if Image is None:
+            want = hashlib.pbkdf2_hmac("sha256", b"body", b"salt", 200_000).hex() + "\n"
+            assert it.ask("POST", "/", b"body")[:2] == (200, want.encode())
+        else:
+            file = io.BytesIO()
+            Image.new("RGB", (640, 320), "red").save(file, "PNG")
+            status, body, headers = it.ask("POST", "/", file.getvalue())
+            assert (status, headers["Content-Type"]) == (200, "image/png")
+            assert Image.open(io.BytesIO(body)).size == (128, 64)
+            assert it.ask("POST", "/", b"no image")[0] == 415
+        assert it.ask("GET", "/")[0] == 405
+
+
+def test_background_thread_answers_each_connection_its_own() -> None:
+    with example("background_thread.py") as it:
+        for path in ("/one", "/two"):
+            assert it.get(path).decode().strip() == hashlib.sha256(path.encode()).hexdigest()
+
+
+def test_timers_tick_fire_once_and_stay_cancelled() -> None:
+    with example("timers.py") as it:
+        end = time.monotonic() + DEADLINE
+        while True:
+            seen = json.loads(it.get())
+            if (seen["ticks"] > 2 and seen["once"]) or time.monotonic() > end:
+                break
+        assert seen["ticks"] > 2
+        assert seen["once"] is True
+        assert seen["cancelled"] is True
+
+
+def test_tcp_echo_sends_whole_lines_back() -> None:
+    with (
+        example("tcp_echo.py") as it,
+        socket.create_connection(it.address, DEADLINE) as sock,
+        sock.makefile("rb") as reader,
+    ):
+        sock.sendall(b"one\ntw")
+        assert reader.readline() == b"ONE\n"
+        sock.sendall(b"o\n")
+        assert reader.readline() == b"TWO\n"
+
+
+def test_udp_echo_answers_the_sender() -> None:
+    with (
+        example("udp_echo.py") as it,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as a,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b,
+    ):
+        for sock, text in ((a, b"first"), (b, b"second"), (a, b"third")):
+            sock.settimeout(DEADLINE)
+            sock.sendto(text, it.address)
+            assert sock.recv(100) == text
+
+
+def test_streaming_upload_returns_what_it_took() -> None:
+    data = os.urandom(12 << 20)  # larger than Limits.max_body and than Limits.send_high
+    with example("streaming_upload.py") as it:
+        assert it.ask("GET", "/")[0] == 404
+        assert it.ask("PUT", "/", data)[:2] == (201, f"{len(data)} bytes\n".encode())
+        assert it.get() == data
+        with socket.create_connection(it.address, DEADLINE) as sock:  # cut off: nothing is replaced
+            sock.sendall(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
+        assert it.get() == data
+
+
+def test_asyncio_embed_is_answered_by_tasks() -> None:
+    with example("asyncio_embed.py") as it:
+        for path in ("/a", "/b"):
+            assert it.get(path).decode() == f"{path} was answered by a task\n"
+
+
+def test_demo_prints_what_to_try_and_all_of_it_works() -> None:
+    with example("demo.py") as it:
+        assert it.get() == b"Hello, World!\n"
+        status, body, _ = it.ask("POST", "/json", b'{"name": "Ada"}')
+        assert (status, json.loads(body)) == (200, {"hello": "Ada"})
+        assert json.loads(it.get("/threaded"))["thread"].startswith("worker")
+        assert json.loads(it.get("/stats")) == {"requests": 4, "jobs": 1}
+        assert it.ask("GET", "/nowhere")[0] == 404
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_example_is_short_and_says_what_it_is(path: object) -> None:
+    lines = path.read_text().splitlines()  # type: ignore[attr-defined]
+    assert 15 <= len(lines) <= 65
+    assert lines[0].startswith('"""')
+    assert lines[1].endswith('"""')
