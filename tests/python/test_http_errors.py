@@ -1,6 +1,8 @@
 """Exceptions in handlers: the client learns of them, so does the program, and the loop goes on."""
 
+import gc
 import logging
+import sys
 import threading
 
 import pytest
@@ -53,7 +55,9 @@ def test_error_handler_of_three_arguments_may_answer_itself(serve):
     def report(conn, ev, exc):
         conn.reply(418, f"{type(exc).__name__}")
 
-    answers = parse_all(serve(on_http(boom), error_handler=report).talk(request("/boom") + request(), answers=2))
+    answers = parse_all(
+        serve(on_http(boom), error_handler=report).talk(request("/boom") + request(), answers=2)
+    )
     assert [(a.status, a.body) for a in answers] == [(418, b"LookupError"), (200, b"ok")]
 
 
@@ -162,9 +166,6 @@ def test_exceptions_in_other_events_are_reported_and_the_loop_goes_on(serve, eve
 
 def test_10000_exceptions_leak_nothing(serve):
     """P19"""
-    import gc
-    import sys
-
     marker = object()
 
     def handle(conn, msg):

@@ -266,7 +266,9 @@ def test_body_below_the_lowest_rate_is_408(limited):
 
 def test_idle_connection_is_closed_without_a_word(limited):
     server = limited(idle_timeout=0.1, header_timeout=0.1)
-    with server.connect() as sock:  # the first request is awaited for header_timeout, the others for idle_timeout
+    with (
+        server.connect() as sock
+    ):  # the first request is awaited for header_timeout, the others for idle_timeout
         assert read_all(sock) == b""
     with server.connect() as sock:
         sock.sendall(request())

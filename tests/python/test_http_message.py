@@ -33,11 +33,21 @@ def test_attributes(serve):
 
     def check(msg):
         assert bool(msg)
-        assert (msg.method, msg.uri, msg.query, msg.proto) == ("PATCH", "/a%20b/c", "x=1&y=%41", "HTTP/1.1")
+        assert (msg.method, msg.uri, msg.query, msg.proto) == (
+            "PATCH",
+            "/a%20b/c",
+            "x=1&y=%41",
+            "HTTP/1.1",
+        )
         assert (msg.body_bytes, msg.body_text, msg.text, bytes(msg.body)) == (b"", "", "", b"")
         assert msg.status() is None
         assert msg.headers() == [("Host", "a"), ("X-A", "1"), ("x-a", "2")]
-        assert (msg.header("x-A"), msg.header(b"HOST"), msg.header("none"), msg.header("none", 5)) == ("1", "a", None, 5)
+        assert (
+            msg.header("x-A"),
+            msg.header(b"HOST"),
+            msg.header("none"),
+            msg.header("none", 5),
+        ) == ("1", "a", None, 5)
         assert repr(msg) == "<HttpMessage PATCH /a%20b/c, 0 bytes>"
         return True
 
@@ -63,7 +73,9 @@ def test_body_is_a_read_only_memoryview_and_bytes_are_cached(serve):
             msg.body[0] = 1
         return True
 
-    assert look(serve, request(method="POST", headers=f"Content-Length: {len(body)}\r\n", body=body), check)
+    assert look(
+        serve, request(method="POST", headers=f"Content-Length: {len(body)}\r\n", body=body), check
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,10 +145,12 @@ def test_json(serve):
         return True
 
     body = '{"a": [1, "ä"]}'.encode()
-    assert look(serve, request(method="POST", headers=f"Content-Length: {len(body)}\r\n", body=body), check)
+    assert look(
+        serve, request(method="POST", headers=f"Content-Length: {len(body)}\r\n", body=body), check
+    )
 
     def bad(msg):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             msg.json()
         return True
 
@@ -185,7 +199,10 @@ def test_kept_messages_and_views_outlive_handler_connection_and_manager(serve, s
         tail, how = body, f"Content-Length: {size}\r\n"
     else:
         half = size // 2
-        tail = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[:half], body[half:]) if p) + b"0\r\n\r\n"
+        tail = (
+            b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (body[:half], body[half:]) if p)
+            + b"0\r\n\r\n"
+        )
         how = "Transfer-Encoding: chunked\r\n"
     kept = []
     server, _ = keep(serve, request("/kept?a=b", how + "X-A: yes\r\n", tail, "POST"), kept)
@@ -232,7 +249,12 @@ def test_messages_of_a_pipeline_are_all_their_own(serve):
     _, data = keep(serve, b"".join(request(f"/{i}?q={i}", f"X: {i}\r\n") for i in range(100)), kept)
     assert len(parse_all(data)) == 100
     for i, (msg, view) in enumerate(kept):
-        assert (msg.uri, msg.query, msg.header("X"), bytes(view)) == (f"/{i}", f"q={i}", str(i), b"")
+        assert (msg.uri, msg.query, msg.header("X"), bytes(view)) == (
+            f"/{i}",
+            f"q={i}",
+            str(i),
+            b"",
+        )
 
 
 def test_part_of_a_view_on_another_thread(serve):

@@ -55,14 +55,30 @@ def test_deferred_answers_from_16_threads_in_random_order_leave_in_order(serve, 
     for thread in threads:
         thread.start()
     server = serve(on_http(handle))
-    data = b"".join(request(f"/{i}") for i in range(count - 1)) + request(f"/{count - 1}", "Connection: close\r\n")
+    data = b"".join(request(f"/{i}") for i in range(count - 1)) + request(
+        f"/{count - 1}", "Connection: close\r\n"
+    )
     answers = parse_all(server.talk(data))
     for thread in threads:
         thread.join(30)
     assert [a.body.decode() for a in answers] == [f"/{i}" for i in range(count)]
 
 
-KINDS = ("sync", "defer", "offload", "then", "native", "chunked", "raw", "classic", "json", "head", "post", "error", "late-stream")
+KINDS = (
+    "sync",
+    "defer",
+    "offload",
+    "then",
+    "native",
+    "chunked",
+    "raw",
+    "classic",
+    "json",
+    "head",
+    "post",
+    "error",
+    "late-stream",
+)
 
 
 @pytest.mark.parametrize("size", [1 << 20, 100, 7])
@@ -122,7 +138,9 @@ def test_a_mix_of_all_kinds_of_answers_keeps_its_order(serve, size):
         body = f"{kind} {n}".encode()
         close = "Connection: close\r\n" if i == len(kinds) - 1 else ""
         if kind == "post":
-            data += request(f"/{kind}/{n}", close + f"Content-Length: {len(body)}\r\n", body, "POST")
+            data += request(
+                f"/{kind}/{n}", close + f"Content-Length: {len(body)}\r\n", body, "POST"
+            )
         else:
             data += request(f"/{kind}/{n}", close, method="HEAD" if kind == "head" else "GET")
         expected.append(body)
@@ -213,7 +231,10 @@ def test_client_that_left_cancels_its_reply(serve):
 
 def test_large_answers_in_a_pipeline_stay_whole(serve):
     bodies = {f"/{i}": bytes([i]) * (i * 300_000) for i in range(6)}
-    server = serve(on_http(lambda conn, msg: conn.reply(200, bodies[msg.uri])), listen={"limits": Limits(max_pipeline=3)})
+    server = serve(
+        on_http(lambda conn, msg: conn.reply(200, bodies[msg.uri])),
+        listen={"limits": Limits(max_pipeline=3)},
+    )
     data = b"".join(request(f"/{i % 6}") for i in range(12))
     answers = parse_all(server.talk(data, answers=12))
     assert [a.body == bodies[f"/{i % 6}"] for i, a in enumerate(answers)] == [True] * 12

@@ -60,7 +60,11 @@ def collector(serve):
 def test_counted_and_chunked_bodies_arrive_in_pieces_that_join(collector, body):
     server = collector()
     data = request(method="POST", headers=f"Content-Length: {len(body)}\r\n", body=body)
-    data += request(method="POST", headers="Transfer-Encoding: chunked\r\n", body=chunked(body[:1], body[1:] or b"x"))
+    data += request(
+        method="POST",
+        headers="Transfer-Encoding: chunked\r\n",
+        body=chunked(body[:1], body[1:] or b"x"),
+    )
     data += request(headers="Connection: close\r\n")
     answers = parse_all(server.talk(data))
     assert [a.status for a in answers] == [200] * 3
@@ -154,10 +158,12 @@ def test_20_mb_upload_with_a_slow_consumer_is_bounded_and_complete(serve):
     try:
         block = bytes(range(256)) * 256  # 64 KiB
         with server.connect() as sock:
-            sock.sendall(request(method="POST", headers=f"Content-Length: {total}\r\nConnection: close\r\n"))
+            sock.sendall(
+                request(method="POST", headers=f"Content-Length: {total}\r\nConnection: close\r\n")
+            )
             for _ in range(total // len(block)):
                 sock.sendall(block)
-            answer, rest = parse(read_all(sock))
+            answer, _ = parse(read_all(sock))
     finally:
         stop.set()
         thread.join(15)
@@ -169,8 +175,13 @@ def test_20_mb_upload_with_a_slow_consumer_is_bounded_and_complete(serve):
 
 def test_streamed_body_beyond_max_body_is_413(collector):
     server = collector(max_body=10)
-    assert [a.status for a in parse_all(server.talk(request(method="POST", headers="Content-Length: 11\r\n")))] == [413]
-    data = request(method="POST", headers="Transfer-Encoding: chunked\r\n", body=chunked(b"12345", b"123456"))
+    assert [
+        a.status
+        for a in parse_all(server.talk(request(method="POST", headers="Content-Length: 11\r\n")))
+    ] == [413]
+    data = request(
+        method="POST", headers="Transfer-Encoding: chunked\r\n", body=chunked(b"12345", b"123456")
+    )
     assert [a.status for a in parse_all(server.talk(data))] == [413]
     assert server.got == []
 
@@ -234,7 +245,12 @@ def test_reply_in_hdrs_refuses_the_body(serve):
 
     server = serve(handler)
     body = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-    answers = parse_all(server.talk(request(method="POST", headers=f"Content-Length: {len(body) + 1}\r\n", body=body), half_close=True))
+    answers = parse_all(
+        server.talk(
+            request(method="POST", headers=f"Content-Length: {len(body) + 1}\r\n", body=body),
+            half_close=True,
+        )
+    )
     assert [a.status for a in answers] == [403]
     assert seen == []
 
@@ -259,7 +275,11 @@ def test_start_response_is_chunked_and_the_connection_goes_on(serve):
     answers = parse_all(server.talk(request() * 2 + request(headers="Connection: close\r\n")))
     assert len(answers) == 3
     for answer in answers:
-        assert (answer.status, answer.header("X-A"), answer.header("Content-Type")) == (201, "1", "text/x")
+        assert (answer.status, answer.header("X-A"), answer.header("Content-Type")) == (
+            201,
+            "1",
+            "text/x",
+        )
         assert answer.chunks == ["ä".encode(), b"two\0", b"three", b"four"]
 
 
@@ -292,7 +312,10 @@ def test_counted_stream_has_no_chunks(serve):
 def test_counted_stream_of_a_wrong_length_never_looks_whole_nor_runs_over(serve, written):
     def handler(conn, ev, data):
         if ev == MG_EV_HTTP_MSG:
-            with contextlib.suppress(MongooseError), conn.start_response(200, {"Content-Length": "6"}) as body:
+            with (
+                contextlib.suppress(MongooseError),
+                conn.start_response(200, {"Content-Length": "6"}) as body,
+            ):
                 body.write(written)
 
     data = serve(handler).talk(request() + request(headers="Connection: close\r\n"))
@@ -396,9 +419,13 @@ def test_writing_without_looking_ends_in_queue_full(serve):
     def handler(conn, ev, data):
         if ev == MG_EV_HTTP_MSG:
             body = conn.start_response(200)
-            with pytest.raises(QueueFull, match="does not read"):
+
+            def flood():
                 for _ in range(1000):
                     body.write(b"x" * 65536)
+
+            with pytest.raises(QueueFull, match="does not read"):
+                flood()
             told.set(conn.send_len)
             conn.close()
 

@@ -53,7 +53,9 @@ def test_other_methods_get_405_with_allow(site, method):
 
 def test_body_of_a_native_request_is_skipped_and_the_next_one_served(site):
     site.listener.respond("/n", 200, "native")
-    data = request("/n", "Content-Length: 30\r\n", b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n12") + request("/after")
+    data = request(
+        "/n", "Content-Length: 30\r\n", b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n12"
+    ) + request("/after")
     answers = parse_all(site.talk(data, answers=2))
     assert [a.body for a in answers] == [b"native", b"python"]
     assert site.seen == ["/after"]
@@ -94,7 +96,12 @@ def test_listeners_have_their_own(site):
 
 
 def test_own_date_and_type_stay(site):
-    site.listener.respond("/n", 200, "{}", [("Content-Type", "application/json"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+    site.listener.respond(
+        "/n",
+        200,
+        "{}",
+        [("Content-Type", "application/json"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")],
+    )
     answer = site.get("/n")
     assert answer.all("Content-Type") == ["application/json"]
     assert answer.all("Set-Cookie") == ["a=1", "b=2"]
