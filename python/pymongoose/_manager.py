@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _core
 from ._limits import Limits
@@ -19,8 +19,14 @@ from ._slow import SlowHandler, Watchdog
 from ._stats import PoolStats, Stats
 from .workers import WorkerPool
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 Handler: TypeAlias = Callable[[_core.Connection, int, Any], object]
-ErrorHandler: TypeAlias = Callable[[BaseException], object] | Callable[[_core.Connection | None, int, BaseException], object]
+ErrorHandler: TypeAlias = (
+    Callable[[BaseException], object]
+    | Callable[[_core.Connection | None, int, BaseException], object]
+)
 
 log = logging.getLogger("pymongoose")
 
@@ -68,6 +74,8 @@ class Manager(_core.ManagerBase):
             raise ValueError("give workers or pool, not both")
         if workers < 0:
             raise ValueError(f"workers must be >= 0, not {workers!r}")
+        if pool is not None and not callable(getattr(pool, "submit", None)):
+            raise TypeError(f"pool must be an Executor, not {type(pool).__name__}")
         self._init(handler, _reporter(error_handler), dumps, answer_with)
         self._own_pool = WorkerPool(workers) if workers else None
         self._pool: Executor | None = self._own_pool or pool
@@ -104,6 +112,10 @@ class Manager(_core.ManagerBase):
             poll_ms: longest wait of one turn; there is no reason to change it.
             drain_timeout: seconds.
         """
+        if self.closed:
+            raise RuntimeError("manager is closed")
+        if self._polling:
+            raise RuntimeError("run() is not reentrant: the manager is being polled already")
         previous: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -112,9 +124,8 @@ class Manager(_core.ManagerBase):
             self._run(poll_ms)
             self._finish(drain_timeout)
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-            self._clear_stop()
+            for caught, handler in previous.items():
+                signal.signal(caught, handler if handler is not None else signal.SIG_DFL)
             self.close()
 
     def _finish(self, timeout: float) -> None:
@@ -129,16 +140,24 @@ class Manager(_core.ManagerBase):
         Raises:
             RuntimeError: a poll is active, in this thread or another.
         """
-        self._close()
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        if self._own_pool is not None:
-            self._own_pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            self._close()
+        finally:
+            if self.closed:
+                if self._watchdog is not None:
+                    self._watchdog.stop()
+                if self._own_pool is not None:
+                    self._own_pool.shutdown(wait=False, cancel_futures=True)
 
-    def __enter__(self) -> Manager:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     # -- connections --
@@ -175,7 +194,9 @@ class Manager(_core.ManagerBase):
         """
         return self._listen(url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode)
 
-    def connect(self, url: str, handler: Handler | None = None, *, http: bool | None = None) -> _core.Connection:
+    def connect(
+        self, url: str, handler: Handler | None = None, *, http: bool | None = None
+    ) -> _core.Connection:
         """Connect to a numeric address, localhost or a Unix path; returns at once.
 
         MG_EV_CONNECT follows, or MG_EV_ERROR and MG_EV_CLOSE. Wrong URLs raise as in listen().
@@ -186,8 +207,15 @@ class Manager(_core.ManagerBase):
         """Adopt an open socket, connected or listening; the manager closes it from then on."""
         return self._wrap_fd(fd, handler)
 
-    def timer_add(self, ms: float, callback: Callable[[], object], *, repeat: bool = False, run_now: bool = False) -> _core.Timer:
-        """Call callback() after ms milliseconds, again and again with repeat, and in the next turn as well with run_now.
+    def timer_add(
+        self,
+        ms: float,
+        callback: Callable[[], object],
+        *,
+        repeat: bool = False,
+        run_now: bool = False,
+    ) -> _core.Timer:
+        """Call callback() after ms milliseconds, and again and again with repeat. run_now: the first time in the next turn.
 
         Exceptions go to the error handler and the timer lives on. Any thread.
         """
@@ -204,10 +232,16 @@ class Manager(_core.ManagerBase):
         return Stats(**self._stats(), pool=pool)
 
     def __repr__(self) -> str:
-        return "<Manager closed>" if self.closed else f"<Manager {self._stats()['connections']} connections>"
+        return (
+            "<Manager closed>"
+            if self.closed
+            else f"<Manager {self._stats()['connections']} connections>"
+        )
 
 
-def _reporter(handler: ErrorHandler | None) -> Callable[[_core.Connection | None, int, BaseException], object]:
+def _reporter(
+    handler: ErrorHandler | None,
+) -> Callable[[_core.Connection | None, int, BaseException], object]:
     """Where exceptions of handlers go: the user's function in either of its forms, or the log."""
     if handler is None:
         return _log_error

@@ -47,4 +47,6 @@ def answer_with(conn: _core.Connection, result: Any) -> None:
     elif isinstance(result, (dict, list, tuple, int, float)):
         conn.reply_json(result)
     else:
-        raise TypeError(f"an offloaded function must return str, bytes, dict, list, Response or None, not {type(result).__name__}")
+        raise TypeError(
+            f"an offloaded function must return str, bytes, dict, list, Response or None, not {type(result).__name__}"
+        )

@@ -7,6 +7,7 @@ thread; one more stands by in case a job blocks.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import time
@@ -21,8 +22,12 @@ from ._stats import PoolStats
 P = ParamSpec("P")
 T = TypeVar("T")
 
+log = logging.getLogger("pymongoose")
+
 _future_lock = threading.Lock()
-_future_fields = frozenset(("_condition", "_state", "_result", "_exception", "_waiters", "_done_callbacks"))
+_future_fields = frozenset(
+    ("_condition", "_state", "_result", "_exception", "_waiters", "_done_callbacks")
+)
 
 
 class Job(_core.JobBase, Future[Any]):
@@ -94,16 +99,14 @@ class WorkerPool(Executor):
     ) -> None:
         if workers is None:
             workers = min(40, 5 * (os.cpu_count() or 1))
-        if not isinstance(workers, int) or workers < 1:
-            raise ValueError(f"workers must be an int >= 1, not {workers!r}")
-        if not isinstance(max_queue, int) or max_queue < 1:
-            raise ValueError(f"max_queue must be an int >= 1, not {max_queue!r}")
         if overflow not in ("reject", "block", "drop_oldest"):
-            raise ValueError(f"overflow must be 'reject', 'block' or 'drop_oldest', not {overflow!r}")
+            raise ValueError(
+                f"overflow must be 'reject', 'block' or 'drop_oldest', not {overflow!r}"
+            )
         if max_wait < 0:
             raise ValueError(f"max_wait must be seconds >= 0, not {max_wait!r}")
         self._name = name
-        self._workers = workers
+        self._workers = _count("workers", workers)
         self._threads: list[threading.Thread] = []
         me = weakref.ref(self)
 
@@ -112,14 +115,24 @@ class WorkerPool(Executor):
             if pool is not None:
                 pool._start()
 
-        self._core = _core.PoolCore(max_queue, overflow, float(max_wait), start)
-        self._exit = weakref.finalize(self, _stop, self._core, self._threads)
+        self._core = _core.PoolCore(
+            _count("max_queue", max_queue), overflow, float(max_wait), start
+        )
+        self._exit = weakref.finalize(self, _stop, self._core)
 
     def _start(self) -> None:
         for i in range(self._workers):
             t = threading.Thread(target=self._core.work, name=f"{self._name}-{i}", daemon=True)
+            try:
+                t.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                log.warning(
+                    "%r runs with %d threads: the system gives no more", self, len(self._threads)
+                )
+                break
             self._threads.append(t)
-            t.start()
 
     @property
     def workers(self) -> int:
@@ -137,7 +150,9 @@ class WorkerPool(Executor):
             raise TypeError(f"fn must be callable, not {type(fn).__name__}")
         return self._core.submit(fn, args, kwargs)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> bool:
+    def shutdown(  # type: ignore[override]  # an Executor's gives nothing back
+        self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
+    ) -> bool:
         """Take no more jobs and let the threads end.
 
         Args:
@@ -164,6 +179,12 @@ class WorkerPool(Executor):
         return f"<WorkerPool {self._workers} threads>"
 
 
+def _count(name: str, value: object) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an int >= 1, not {value!r}")
+    return value
+
+
 def _join(threads: list[threading.Thread], timeout: float | None) -> None:
     end = None if timeout is None else time.monotonic() + timeout
     for t in threads:
@@ -171,11 +192,10 @@ def _join(threads: list[threading.Thread], timeout: float | None) -> None:
             t.join(None if end is None else max(0.0, end - time.monotonic()))
 
 
-def _stop(core: _core.PoolCore, threads: list[threading.Thread]) -> None:
+def _stop(core: _core.PoolCore) -> None:
     """A pool that nobody holds any more, or the end of the process: running jobs are not waited for."""
     core.shutdown(True)
 
 
-@atexit.register
-def _settle_down() -> None:
-    """Nothing may run Python while the interpreter is torn down: finalizers above have told the threads to end."""
+# Daemon threads that come back from a job later than this are ended by the interpreter: they must not touch its objects then.
+atexit.register(_core._python_ends)
