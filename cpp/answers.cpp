@@ -59,7 +59,7 @@ PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject 
   if (body && body != Py_None && !b.init(body, "body")) return nullptr;
   Str h = {const_cast<char *>(plain), sizeof(plain) - 1};
   if (headers || default_type) {
-    if (!conn_text_headers(conn->loop, headers, default_type ? default_type : "text/plain")) return nullptr;
+    if (!conn_text_headers(conn->loop->scratch, headers, default_type ? default_type : "text/plain")) return nullptr;
     h = {conn->loop->scratch.data(), conn->loop->scratch.size()};
   }
   Aim aim(c, number);
@@ -78,7 +78,7 @@ PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject 
 PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers) {
   if (!conn->c) return raise_closed();
   if (status < 200 || status > 999) return PyErr_Format(PyExc_ValueError, "status must be 200-999, not %ld", status);
-  if (!conn_text_headers(conn->loop, headers, nullptr)) return nullptr;
+  if (!conn_text_headers(conn->loop->scratch, headers, nullptr)) return nullptr;
   Aim aim(conn->c, number);
   if (!aim) return raise_status(MG_ESTATE, "this request is answered already", conn->id);
   Str h = {conn->loop->scratch.data(), conn->loop->scratch.size()};

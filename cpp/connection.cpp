@@ -68,7 +68,7 @@ PyObject *get_addr(PyObject *o, void *which) {
   char ip[64];
   if (!c) Py_RETURN_NONE;
   const mg_addr *a = which ? &c->rem : &c->loc;
-  if (c->is_unix || (which && c->is_listening)) Py_RETURN_NONE;
+  if (c->is_unix || (which && c->is_listening && (!c->is_udp || a->port == 0))) Py_RETURN_NONE;  // UDP: of the last datagram
   size_t n = mg_addr_print(a, false, ip, sizeof(ip));
   PyObject *text = PyUnicode_FromStringAndSize(ip, static_cast<Py_ssize_t>(n));
   return Py_BuildValue("(NiO)", text, static_cast<int>(mg_ntohs(a->port)), a->is_ip6 ? Py_True : Py_False);
@@ -80,7 +80,7 @@ PyObject *get_id(PyObject *o, void *) {
 
 PyObject *get_manager(PyObject *o, void *) {
   Loop *loop = self_of(o)->loop;
-  return Py_NewRef(loop && loop->self ? loop->self : Py_None);
+  return Py_NewRef(self_of(o)->c && loop->self ? loop->self : Py_None);
 }
 
 // ---- handler, userdata ----
@@ -214,6 +214,7 @@ void dealloc(PyObject *o) {
   PyObject_GC_UnTrack(o);
   if (self_of(o)->weakrefs) PyObject_ClearWeakRefs(o);
   clear(o);
+  self_of(o)->loop->drop();
   PyObject_GC_Del(o);
   Py_DECREF(type);
 }
@@ -242,7 +243,7 @@ Conn *conn_of(Loop *loop, mg_connection *c) {
   auto *conn = PyObject_GC_New(Conn, conn_type);
   if (!conn) return nullptr;
   conn->c = c;
-  conn->loop = loop;
+  conn->loop = loop->hold();
   conn->id = c->id;
   conn->handler = conn->userdata = conn->on_drain = conn->on_body = conn->on_body_end = conn->weakrefs = nullptr;
   conn->jobs = nullptr;
@@ -263,7 +264,6 @@ void conn_closed(Conn *conn) {
   conn->next = conn->prev = nullptr;
   conn->c->owner = nullptr;
   conn->c = nullptr;
-  conn->loop = nullptr;
   Py_CLEAR(conn->on_drain);
   Py_CLEAR(conn->on_body);
   Py_CLEAR(conn->on_body_end);
@@ -278,7 +278,6 @@ PyObject *conn_post(Conn *conn, ConnMethod fn, PyObject *const *args, Py_ssize_t
     std::vector<Ref> args;
   };
   Loop *loop = conn->loop;
-  if (!loop) return raise_closed();
   auto call = std::make_shared<Call>();
   Py_ssize_t total = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
   size_t bytes = sizeof(Call);

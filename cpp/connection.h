@@ -5,7 +5,7 @@
 struct Conn {
   PyObject_HEAD
   mg_connection *c;
-  Loop *loop;  // null once closed
+  Loop *loop;  // held
   unsigned long id;
   PyObject *handler;   // own, or null: the site's
   PyObject *userdata;
@@ -25,7 +25,7 @@ void conn_closed(Conn *conn);                      // detach from the core; Lock
 PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type);
 PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers);
 PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool end);
-bool conn_text_headers(Loop *loop, PyObject *headers, const char *default_type);  // into loop->scratch; false with an exception
+bool conn_text_headers(std::string &out, PyObject *headers, const char *default_type);  // false with an exception
 
 // A call of `fn` on another thread than the loop's: queued, in order. Returns None, or null with an exception.
 typedef PyObject *(*ConnMethod)(Conn *, PyObject *const *, Py_ssize_t, PyObject *);

@@ -279,8 +279,8 @@ PyObject *respond(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw)
   if (PyErr_Occurred() || !path.init(a[0], "path") || (a[2] && a[2] != Py_None && !body.init(a[2], "body"))) return nullptr;
   if (path.size() == 0 || path.data()[0] != '/') return PyErr_Format(PyExc_ValueError, "path must begin with '/', not %R", a[0]);
   if (status < 200 || status > 599) return PyErr_Format(PyExc_ValueError, "status must be 200-599, not %ld", status);
-  if (!conn_text_headers(conn->loop, a[3], "text/plain")) return nullptr;
-  std::string headers = conn->loop->scratch;
+  std::string headers;
+  if (!conn_text_headers(headers, a[3], "text/plain")) return nullptr;
   Str p = mg_str_n(path.data(), path.size()), b = mg_str_n(body.data() ? body.data() : "", body.size());
   bool ok = conn->loop->call_sync([&] {
     if (conn->c && mg_route_static(conn->c, p, static_cast<int>(status), mg_str_n(headers.data(), headers.size()), b)) return true;

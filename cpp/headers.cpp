@@ -61,9 +61,9 @@ bool add_pair(std::string &out, PyObject *pair, bool *has_type) {
 
 }  // namespace
 
-bool conn_text_headers(Loop *loop, PyObject *headers, const char *default_type) {
-  std::string out;
+bool conn_text_headers(std::string &out, PyObject *headers, const char *default_type) {
   bool has_type = false;
+  out.clear();
   if (headers && PyDict_CheckExact(headers)) {
     PyObject *k, *v;
     Py_ssize_t pos = 0;
@@ -79,6 +79,5 @@ bool conn_text_headers(Loop *loop, PyObject *headers, const char *default_type) 
     }
   }
   if (default_type && !has_type) out.append("Content-Type: ").append(default_type).append("\r\n");
-  loop->scratch.swap(out);
   return true;
 }

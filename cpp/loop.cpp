@@ -41,7 +41,7 @@ bool main_thread() {
 }
 
 // Python's own signal handler writes to this descriptor, which ends a wait at once, also when the signal comes just before it.
-// The descriptor it had before; -2 when that cannot be said (not the main thread).
+// (PySignal_SetWakeupFd is not exported by CPython.) Returns the one before; -2 when it cannot be set: not the main thread.
 int set_wakeup_fd(int fd) {
   KeepError keep;
   Ref signal(PyImport_ImportModule("signal"));
@@ -99,6 +99,7 @@ bool Loop::open() {
     PyErr_SetString(PyExc_OSError, "no memory or file descriptors for an event loop");
     return false;
   }
+  wakeq = mgr.wakeq;
   mgr.sweep_ms = 0;  // flags are set through methods here, which mark the connection
   mgr.ask = 0;
   mgr.userdata = this;
@@ -111,27 +112,34 @@ bool Loop::open() {
     fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
   mgr.poller->watch(mgr.poll_state, signal_pipe[0], 0, MG_POLL_READ | MG_POLL_EDGE, &mgr);
+  closed = false;
   return true;
 }
 
 Polling::Polling(Loop &l) : loop_(l), ok_(false) {
-  if (l.closed) {
+  if (l.closed || l.closing) {
     PyErr_SetString(PyExc_RuntimeError, "manager is closed");
   } else if (l.polling.exchange(true)) {
     PyErr_SetString(PyExc_RuntimeError, "poll() is not reentrant: the manager is being polled already");
   } else {
     ok_ = true;
     l.owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
-    if (!l.rung_by_signals && main_thread()) {  // once: each call costs a system call
+    if (!l.rung_by_signals && main_thread()) {  // once: each call of it costs a system call
+      // Where another loop has its own descriptor there (asyncio, another manager), a signal only interrupts the wait itself.
       int old = set_wakeup_fd(l.signal_pipe[1]);
       l.rung_by_signals = old == -1;
-      if (old >= 0) set_wakeup_fd(old);  // another loop's, asyncio's perhaps: then a signal only interrupts the wait itself
+      if (old >= 0) set_wakeup_fd(old);
     }
+    if (PyErr_CheckSignals() < 0) ok_ = false;  // one that came before the bell was there
+    if (!ok_) leave();
   }
 }
 
 Polling::~Polling() {
-  if (!ok_) return;
+  if (ok_) leave();
+}
+
+void Polling::leave() {
   loop_.polling.store(false);
 }
 
@@ -142,21 +150,41 @@ bool Loop::after_turn() {
   }
   if (mgr.interrupted) {
     lock();
-    empty_pipe(signal_pipe[0]);
-    if (PyErr_CheckSignals() < 0) return false;
+    heed_signals();
   }
   if (pending_type) {
     lock();
-    PyErr_Restore(pending_type, pending_value, pending_trace);
-    pending_type = pending_value = pending_trace = nullptr;
-    return false;
+    return !reraise();
   }
+  return true;
+}
+
+// Signal handlers of Python run here; what they raise leaves poll().
+void Loop::heed_signals() {
+  mgr.interrupted = false;
+  empty_pipe(signal_pipe[0]);
+  if (PyErr_CheckSignals() == 0) return;
+  if (pending_type) {
+    PyErr_Clear();
+  } else {
+    PyErr_Fetch(&pending_type, &pending_value, &pending_trace);
+  }
+}
+
+bool Loop::reraise() {
+  if (!pending_type) return false;
+  PyErr_Restore(std::exchange(pending_type, nullptr), std::exchange(pending_value, nullptr), std::exchange(pending_trace, nullptr));
   return true;
 }
 
 // The lock is held only from the first event for Python to the end of the dispatch.
 int Loop::turn(int ms) {
   uint64_t began;
+#if !PYMONGOOSE_NOGIL  // the lock stays held while we wait, so do not wait for long, and let others have it once a turn
+  if (ms < 0 || ms > 100) ms = 100;
+  Py_BEGIN_ALLOW_THREADS;
+  Py_END_ALLOW_THREADS;
+#endif
   unlock();
   mg_mgr_wait(&mgr, ms);
   began = mg_nanos();
@@ -165,6 +193,7 @@ int Loop::turn(int ms) {
   if (locked()) {
     pool_kick(this);  // jobs of this turn: one bell for all
     empty_trash();
+    if (mgr.interrupted) heed_signals();  // every ring of the wakeup queue looks like one
     unlock();
   }
   mg_mgr_flush(&mgr);
@@ -176,18 +205,39 @@ bool Loop::run(int ms) {
   bool ok = true;
   while (ok && !stop.load(std::memory_order_relaxed)) ok = turn(ms) == 0;
   lock();
+  return serve_waiting() && ok;
+}
+
+bool Loop::serve_waiting() {
+  bool ok = true;
+  while (sync_calls > 0) {
+    PyObject *t, *v, *tb;
+    PyErr_Fetch(&t, &v, &tb);
+    ok = turn(0) == 0 && ok;
+    lock();
+    if (t) {
+      PyErr_Clear();
+      PyErr_Restore(t, v, tb);
+    }
+  }
   return ok;
 }
 
+Loop::~Loop() {
+  if (wakeq) mg_wakeq_free(wakeq);
+}
+
 void Loop::close() {
-  if (closed || closing) return;
-  closing = true;
+  if (closed || closing.exchange(true)) return;
   owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
   if (mgr.wakeq) {
+    while (timers) timer_stop(timers);
     mg_mgr_dispatch(&mgr);  // what was posted, and CLOSE events that are owed
     mg_mgr_flush(&mgr);
-    while (timers) timer_stop(timers);
+    last_stats = mgr.stats;
+    mgr.wakeq = nullptr;  // ours from here on: somebody may be posting at this moment
     mg_mgr_free(&mgr);
+    last_stats.connections = 0;
   }
   bool keep_bell = false;
   if (rung_by_signals) {
@@ -200,12 +250,16 @@ void Loop::close() {
   signal_pipe[0] = signal_pipe[1] = -1;
   closed = true;
   closing = false;
+  if (wakeq) mg_wakeq_discard(wakeq);  // whoever waits for a posted call learns that it will not be
   if (spare) Py_DECREF(reinterpret_cast<PyObject *>(std::exchange(spare, nullptr)));
   while (sites) {
     sites->refs = 1;
     site_drop(sites);
   }
-  for (PyObject **slot : {&handler, &report, &on_slow, &dumps, &answer, &pool}) drop_later(*slot ? *slot : Py_NewRef(Py_None)), *slot = nullptr;
+  core.reset();
+  for (PyObject **slot : {&handler, &report, &on_slow, &dumps, &answer, &pool}) {
+    if (*slot) drop_later(std::exchange(*slot, nullptr));
+  }
   empty_trash();
 }
 
@@ -234,24 +288,31 @@ int Loop::traverse(visitproc visit, void *arg) {
   Py_VISIT(answer);
   Py_VISIT(pool);
   for (Site *s = sites; s; s = s->next) Py_VISIT(s->handler);
-  for (Conn *c = conns; c; c = c->next) Py_VISIT(reinterpret_cast<PyObject *>(c));
+  for (Conn *c = conns; c; c = c->next) {
+    Py_VISIT(reinterpret_cast<PyObject *>(c));
+    for (Job *j = c->jobs; j; j = j->next) Py_VISIT(reinterpret_cast<PyObject *>(j));
+  }
   return timers_traverse(timers, visit, arg);
 }
 
 // ---- events ----
 
 void Loop::failed(Conn *conn, int ev) {
-  PyObject *t, *v, *tb;
-  handler_errors++;
-  if (!PyErr_ExceptionMatches(PyExc_Exception)) {  // KeyboardInterrupt, SystemExit: not ours to handle
-    if (pending_type) {
-      PyErr_Clear();
-    } else {
-      PyErr_Fetch(&pending_type, &pending_value, &pending_trace);
-      stop.store(true, std::memory_order_relaxed);
-    }
+  if (PyErr_ExceptionMatches(PyExc_Exception)) {
+    tell(conn, ev);
     return;
   }
+  handler_errors++;
+  if (pending_type) {  // KeyboardInterrupt, SystemExit: not ours to handle; the first one leaves poll()
+    PyErr_Clear();
+  } else {
+    PyErr_Fetch(&pending_type, &pending_value, &pending_trace);
+  }
+}
+
+void Loop::tell(Conn *conn, int ev) {
+  PyObject *t, *v, *tb;
+  handler_errors++;
   PyErr_Fetch(&t, &v, &tb);
   PyErr_NormalizeException(&t, &v, &tb);
   if (tb) PyException_SetTraceback(v, tb);
@@ -313,9 +374,10 @@ void http_event(Loop *loop, mg_connection *c, int ev, void *data) {
     return;
   }
   Ref hold = Ref::borrow(reinterpret_cast<PyObject *>(conn));
+  uint64_t before = loop->put_off;
   bool ok = loop->call(conn, ev, reinterpret_cast<PyObject *>(m));
   msg_end(loop, m, c->recv.chunk);
-  if (!ok) conn_fail_request(conn);
+  if (!ok && loop->put_off == before) conn_fail_request(conn);  // put off: the Reply answers, with 500 when nobody has it
 }
 
 void body_less_hdrs(Loop *loop, mg_connection *c, void *data) {
@@ -339,6 +401,7 @@ void drained(Loop *loop, mg_connection *c) {
   auto *conn = static_cast<Conn *>(c->owner);
   if (!conn || !conn->on_drain) return;
   loop->lock();
+  if (!conn->on_drain) return;  // another thread took it away while we waited for the lock
   Ref cb = Ref::borrow(conn->on_drain), hold = Ref::borrow(reinterpret_cast<PyObject *>(conn));
   Ref r(PyObject_CallNoArgs(cb.get()));
   if (!r) loop->failed(conn, MG_EV_WRITE);
@@ -404,8 +467,8 @@ struct Posted {
 };
 
 void posted_run(mg_wake *w, void *) {
+  reinterpret_cast<Posted *>(w)->loop->lock();
   std::unique_ptr<Posted> p(reinterpret_cast<Posted *>(w));
-  p->loop->lock();
   p->fn();
   p->fn = nullptr;  // its references, while the lock is held
 }
@@ -425,7 +488,7 @@ bool Loop::post(std::function<void()> fn, size_t bytes) {
   p->wake = {nullptr, sizeof(Posted) + bytes, posted_run, posted_drop};
   p->loop = this;
   p->fn = std::move(fn);
-  if (!mg_wakeq_post(mgr.wakeq, &p->wake)) {
+  if (!mg_wakeq_post(wakeq, &p->wake)) {
     posted_refused++;
     raise_status(MG_EFULL, "the manager's queue of posted work is full");
     return false;
@@ -435,7 +498,7 @@ bool Loop::post(std::function<void()> fn, size_t bytes) {
 }
 
 bool Loop::call_sync(const std::function<bool()> &fn) {
-  if (closed) {
+  if (closed || (closing && !on_thread())) {
     PyErr_SetString(PyExc_RuntimeError, "manager is closed");
     return false;
   }
@@ -449,13 +512,16 @@ bool Loop::call_sync(const std::function<bool()> &fn) {
   auto shared = std::make_shared<Shared>();
   struct Finish {  // also when the loop closes before it came to run this
     std::shared_ptr<Shared> s;
+    Loop *loop;
     ~Finish() {
+      loop->sync_calls--;
       std::lock_guard<std::mutex> g(s->mutex);
       s->done = true;
       s->cond.notify_all();
     }
   };
-  auto finish = std::make_shared<Finish>(Finish{shared});
+  sync_calls++;  // keeps the poller from leaving before it came to run this
+  std::shared_ptr<Finish> finish(new Finish{shared, this});
   std::function<bool()> copy = fn;
   bool posted = post(
       [shared, finish, copy]() mutable {

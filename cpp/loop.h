@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct Msg;
 struct Timer;
 struct Job;
 struct Loop;
+struct PoolCore;
 
 // What a listener shares with its children: which handler, which events. Lock needed.
 struct Site {
@@ -42,7 +44,7 @@ struct Loop {
   PyObject *dumps = nullptr;          // obj -> bytes, for reply_json
   PyObject *answer = nullptr;         // answer(reply, result): offloaded results that are not text
   PyObject *pool = nullptr;           // PoolCore, or any concurrent.futures.Executor
-  struct PoolCore *core = nullptr;    // of pool, when it is ours
+  std::shared_ptr<PoolCore> core;     // of pool, when it is ours
   uint64_t put_off = 0;               // exchanges put off so far
   uint64_t slow_ns = 0;
   uint64_t extra_events = 0;          // asked for on top of the defaults
@@ -55,17 +57,30 @@ struct Loop {
   std::atomic<unsigned long> owner{0};  // thread that polls or polled last
   std::atomic<bool> polling{false};
   std::atomic<bool> stop{false};      // run() is to return
-  bool closing = false, closed = false;
+  std::atomic<bool> closing{false}, closed{true};  // closed until open()
+  std::atomic<long> refs{1};          // the Manager's, and one for each Conn: other threads may look at a loop that closed
+  mg_wakeq *wakeq = nullptr;          // mgr's, kept until nobody can post any more
+  size_t sync_calls = 0;              // of other threads, posted by call_sync and not run yet
+  mg_stats last_stats{};              // of a closed loop
   PyThreadState *unlocked = nullptr;  // while the lock is not held by us in poll()
   PyObject *pending_type = nullptr, *pending_value = nullptr, *pending_trace = nullptr;  // leaves poll()
   int signal_pipe[2] = {-1, -1};
-  bool rung_by_signals = false;       // Python writes to it
+  bool rung_by_signals = false;       // Python's signal handler writes to it
   std::atomic<uint64_t> handler_since{0};  // ns, while a timed handler runs
   std::atomic<uint64_t> handler_serial{0};
   // statistics
   uint64_t busy_ns = 0, lock_wait_ns = 0, lock_takes = 0, handler_errors = 0, slow_handlers = 0;
   uint64_t last_lock_wait = 0;
   std::atomic<uint64_t> posted_refused{0};
+
+  ~Loop();
+  Loop *hold() {
+    refs.fetch_add(1, std::memory_order_relaxed);
+    return this;
+  }
+  void drop() {
+    if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
 
   // ---- the lock ----
   void lock() {
@@ -78,6 +93,7 @@ struct Loop {
   bool open();                     // false with an exception
   int turn(int ms);                // -1 with an exception set
   bool run(int ms);                // until stop; false with an exception
+  bool serve_waiting();            // before the poller leaves: answer call_sync of other threads; false with an exception
   void close();                    // all connections, with their CLOSE events
   bool on_thread() const {
     unsigned long o = owner.load(std::memory_order_relaxed);
@@ -88,6 +104,8 @@ struct Loop {
   static void on_event(mg_connection *c, int ev, void *data);
   bool call(Conn *conn, int ev, PyObject *data);  // false: the handler raised, and it is reported
   void failed(Conn *conn, int ev);                // an exception is set: to the reporter, or out of poll()
+  void tell(Conn *conn, int ev);                  // an exception is set: to the reporter, whatever it is
+  bool reraise();                                 // what leaves poll() is now set; false when there is nothing
   void drop_later(PyObject *o) { trash.push_back(o); }
   void empty_trash();
 
@@ -102,6 +120,7 @@ struct Loop {
  private:
   void take_lock();
   bool after_turn();
+  void heed_signals();
 };
 
 // A loop whose turn is over may not be polled by two threads: guards poll() and run().
@@ -112,6 +131,7 @@ class Polling {
   bool ok() const { return ok_; }
 
  private:
+  void leave();
   Loop &loop_;
   bool ok_;
 };

@@ -13,12 +13,14 @@ namespace py = pybind11;
 namespace {
 
 struct Manager {
-  std::shared_ptr<Loop> loop = std::make_shared<Loop>();
+  Loop *loop = new Loop;
   ~Manager() {
     KeepError keep;
     loop->self = nullptr;
+    if (loop->polling.load()) return;  // a thread that died in poll() at the interpreter's end may be in there for ever
     loop->close();
-    PyErr_Clear();
+    if (loop->reraise()) PyErr_WriteUnraisable(nullptr);
+    loop->drop();
   }
 };
 
@@ -33,12 +35,14 @@ PyObject *callable(const py::object &o, const char *name) {
 }
 
 void init(Loop &l, py::object self, py::object handler, py::object report, py::object dumps, py::object answer) {
-  l.handler = callable(handler, "handler");
-  l.report = callable(report, "report");
-  l.dumps = callable(dumps, "dumps");
-  l.answer = callable(answer, "answer");
-  l.self = self.ptr();  // borrowed: it owns us
+  Ref h(callable(handler, "handler")), r(callable(report, "report")), d(callable(dumps, "dumps")), a(callable(answer, "answer"));
+  if (!l.closed) throw std::runtime_error("the manager is initialised already");
   if (!l.open()) raise();
+  l.handler = h.release();
+  l.report = r.release();
+  l.dumps = d.release();
+  l.answer = a.release();
+  l.self = self.ptr();  // borrowed: it owns us
 }
 
 // ---- limits: the dataclass pymongoose.Limits, seconds become milliseconds ----
@@ -114,7 +118,6 @@ py::object opened(Loop &l, mg_connection *c, Site *site) {
 template <typename F>
 py::object on_loop(Loop &l, F fn) {
   py::object out;
-  if (l.closed) throw std::runtime_error("manager is closed");
   if (!l.call_sync([&] {
         try {
           out = fn();
@@ -128,6 +131,12 @@ py::object on_loop(Loop &l, F fn) {
   return out;
 }
 
+bool may_open(const Loop &l) {  // a handler of MG_EV_CLOSE may ask while the manager closes
+  if (!l.closing) return true;
+  PyErr_SetString(PyExc_RuntimeError, "manager is closed");
+  return false;
+}
+
 py::object listen(Loop &l, const std::string &url, py::object handler, py::object http, py::object limits, int backlog, bool reuseport,
                   bool ipv6_only, unsigned unix_mode) {
   bool is_http = http.is_none() ? scheme_is(url, {"http", "https", "ws", "wss", "http+unix", "ws+unix"}) : http.cast<bool>();
@@ -138,7 +147,8 @@ py::object listen(Loop &l, const std::string &url, py::object handler, py::objec
   mg_limits lim = limits_of(limits);
   mg_listen_opts opts = {&lim, {backlog, reuseport, ipv6_only, unix_mode}};
   Ref h(callable(handler, "handler"));
-  return on_loop(l, [&] {
+  return on_loop(l, [&]() -> py::object {
+    if (!may_open(l)) return {};
     Site *site = l.site_new(h.get(), default_events(is_http) | l.extra_events);
     mg_connection *c = is_http ? mg_http_listen_with(&l.mgr, url.c_str(), Loop::on_event, site, &opts)
                                : mg_listen_with(&l.mgr, url.c_str(), Loop::on_event, site, &opts);
@@ -153,7 +163,8 @@ py::object connect(Loop &l, const std::string &url, py::object handler, py::obje
     raise();
   }
   Ref h(callable(handler, "handler"));
-  return on_loop(l, [&] {
+  return on_loop(l, [&]() -> py::object {
+    if (!may_open(l)) return {};
     Site *site = l.site_new(h.get(), default_events(is_http) | l.extra_events);
     mg_connection *c = is_http ? mg_http_connect(&l.mgr, url.c_str(), Loop::on_event, site)
                                : mg_connect(&l.mgr, url.c_str(), Loop::on_event, site);
@@ -163,7 +174,8 @@ py::object connect(Loop &l, const std::string &url, py::object handler, py::obje
 
 py::object wrap_fd(Loop &l, int fd, py::object handler) {
   Ref h(callable(handler, "handler"));
-  return on_loop(l, [&] {
+  return on_loop(l, [&]() -> py::object {
+    if (!may_open(l)) return {};
     Site *site = l.site_new(h.get(), default_events(false) | l.extra_events);
     return opened(l, mg_wrapfd(&l.mgr, fd, Loop::on_event, site), site);
   });
@@ -192,7 +204,7 @@ void poll(Loop &l, int ms) {
   l.lock();
   if (r == 0 && mg_mgr_owes(&l.mgr)) r = l.turn(0);  // tell now what flush left to tell: CLOSE comes with the poll that closed
   l.lock();
-  if (r < 0) raise();
+  if (!l.serve_waiting() || r < 0) raise();
 }
 
 void run(Loop &l, int ms) {
@@ -203,7 +215,7 @@ void run(Loop &l, int ms) {
 
 void stop(Loop &l) {
   l.stop.store(true);
-  if (!l.closed) mg_wakeq_poke(l.mgr.wakeq);
+  if (!l.closed) mg_wakeq_poke(l.wakeq);
 }
 
 // Stop accepting, close what is idle; the number of connections that still have something to finish. Loop thread.
@@ -231,6 +243,7 @@ size_t drain(Loop &l) {
 void close(Loop &l) {
   if (l.polling.load()) throw std::runtime_error("close() while poll() is active: use stop(), or close from the thread that polls");
   l.close();
+  if (l.reraise()) raise();
 }
 
 bool wakeup(Loop &l, unsigned long id, py::object data) {
@@ -261,14 +274,15 @@ void call(Loop &l, py::args args) {
 py::object timer_add(Loop &l, double ms, py::object callback, bool repeat, bool run_now) {
   if (!PyCallable_Check(callback.ptr())) throw py::type_error("callback must be callable");
   if (!(ms >= 0) || ms > 1e15) throw py::value_error("ms must be >= 0");
-  return on_loop(l, [&] {
+  return on_loop(l, [&]() -> py::object {
+    if (!may_open(l)) return {};
     return py::reinterpret_steal<py::object>(
         reinterpret_cast<PyObject *>(timer_start(&l, static_cast<uint64_t>(ms), repeat, run_now, callback.ptr())));
   });
 }
 
 py::dict stats(Loop &l) {
-  const mg_stats &s = l.mgr.stats;
+  const mg_stats &s = l.closed ? l.last_stats : l.mgr.stats;
   py::dict d;
   d["connections"] = s.connections;
   d["accepted"] = s.accepted;
@@ -285,8 +299,8 @@ py::dict stats(Loop &l) {
   d["slow_handlers"] = l.slow_handlers;
   d["wakeups"] = s.wakeups;
   d["wakeups_refused"] = l.posted_refused.load();
-  d["queue_messages"] = l.closed ? 0 : mg_wakeq_count(l.mgr.wakeq);
-  d["queue_bytes"] = l.closed ? 0 : mg_wakeq_bytes(l.mgr.wakeq);
+  d["queue_messages"] = l.closed ? 0 : mg_wakeq_count(l.wakeq);
+  d["queue_bytes"] = l.closed ? 0 : mg_wakeq_bytes(l.wakeq);
   d["turns"] = s.turns;
   d["busy_seconds"] = static_cast<double>(l.busy_ns) / 1e9;
   d["lock_wait_seconds"] = static_cast<double>(l.lock_wait_ns) / 1e9;
@@ -301,6 +315,7 @@ void set_pool(Loop &l, py::object pool) {
 }
 
 void set_slow(Loop &l, double seconds, py::object on_slow) {
+  if (l.closed) throw std::runtime_error("manager is closed");
   l.slow_ns = static_cast<uint64_t>(seconds * 1e9);
   Py_XSETREF(l.on_slow, callable(on_slow, "on_slow"));
 }
@@ -323,6 +338,12 @@ int clear(PyObject *self) {
   return 0;
 }
 
+// Before anything of a garbage cycle is taken apart, so that handlers which hear of their MG_EV_CLOSE find all they refer to.
+void finalize(PyObject *self) {
+  KeepError keep;
+  clear(self);
+}
+
 }  // namespace
 
 void bind_manager(py::module_ &m) {
@@ -330,6 +351,7 @@ void bind_manager(py::module_ &m) {
     heap->ht_type.tp_flags |= Py_TPFLAGS_HAVE_GC;
     heap->ht_type.tp_traverse = traverse;
     heap->ht_type.tp_clear = clear;
+    heap->ht_type.tp_finalize = finalize;
   });
   py::class_<Manager>(m, "ManagerBase", gc)
       .def(py::init<>())
@@ -339,7 +361,7 @@ void bind_manager(py::module_ &m) {
       .def("_poll", [](Manager &s, int ms) { poll(*s.loop, ms); })
       .def("_run", [](Manager &s, int ms) { run(*s.loop, ms); })
       .def("_drain", [](Manager &s) { return drain(*s.loop); })
-      .def("_clear_stop", [](Manager &s) { s.loop->stop.store(false); })
+      .def_property_readonly("_polling", [](Manager &s) { return s.loop->polling.load(); })
       .def("stop", [](Manager &s) { stop(*s.loop); }, "Let run() return soon. Any thread, signal handlers too.")
       .def("_close", [](Manager &s) { close(*s.loop); })
       .def("_listen", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits, int backlog,
@@ -364,7 +386,7 @@ void bind_manager(py::module_ &m) {
            "    message is then not delivered. True: it will be, unless the connection closes first.")
       .def("call", [](Manager &s, py::args args) { call(*s.loop, args); },
            "call(fn, *args): run fn(*args) on the loop thread soon. Any thread.\n\nRaises:\n    QueueFull: too much is waiting.")
-      .def("fileno", [](Manager &s) { return mg_mgr_fd(&s.loop->mgr); },
+      .def("fileno", [](Manager &s) { return s.loop->closed ? -1 : mg_mgr_fd(&s.loop->mgr); },
            "int: readable when poll(0) would find something, to live inside another event loop; -1 if the system cannot.")
       .def("timeout", [](Manager &s) -> py::object {
              int ms = s.loop->closed ? -1 : mg_mgr_timeout(&s.loop->mgr);
@@ -372,12 +394,16 @@ void bind_manager(py::module_ &m) {
            }, "float | None: seconds until poll(0) is due although fileno() is not readable (timers, deadlines).")
       .def_property_readonly("wakeup_id", [](Manager &s) { return s.loop->closed || s.loop->mgr.pipe < 0 ? 0 : s.loop->mgr.pipe; },
                              "int: descriptor of the wakeup queue, 0 when wakeups are off.")
-      .def_property_readonly("closed", [](Manager &s) { return s.loop->closed; }, "bool")
+      .def_property_readonly("closed", [](Manager &s) { return s.loop->closed.load(); }, "bool")
       .def_property_readonly("connections", [](Manager &s) { return connections(*s.loop); },
                              "tuple[Connection, ...]: all open connections and listeners, a snapshot. Any thread.")
       .def_property("handler",
                     [](Manager &s) -> py::object {
                       return s.loop->handler ? py::reinterpret_borrow<py::object>(s.loop->handler) : py::object(py::none());
                     },
-                    [](Manager &s, py::object h) { Py_XSETREF(s.loop->handler, callable(h, "handler")); });
+                    [](Manager &s, py::object h) {
+                      Ref value(callable(h, "handler"));
+                      if (s.loop->closed) throw std::runtime_error("manager is closed");
+                      Py_XSETREF(s.loop->handler, value.release());
+                    });
 }

@@ -207,15 +207,15 @@ PyCFunction fast(F f) {
 
 PyMethodDef methods[] = {
     {"header", fast(header), METH_FASTCALL,
-     "header(name, default=None, /)\n--\n\nstr: value of the first field of that name, ASCII case ignored; default when there is none."},
-    {"headers", headers, METH_NOARGS, "headers()\n--\n\nlist[tuple[str, str]]: all fields in order, repeated ones too."},
+     "header($self, name, default=None, /)\n--\n\nstr: value of the first field of that name, ASCII case ignored; default when there is none."},
+    {"headers", headers, METH_NOARGS, "headers($self)\n--\n\nlist[tuple[str, str]]: all fields in order, repeated ones too."},
     {"query_var", query_var, METH_O,
-     "query_var(name, /)\n--\n\nstr | None: decoded query variable; None when it is missing or empty. Names match ignoring case; params is "
+     "query_var($self, name, /)\n--\n\nstr | None: decoded query variable; None when it is missing or empty. Names match ignoring case; params is "
      "exact.\n\nRaises:\n    ValueError: the value is longer than 2047 bytes."},
-    {"status", status, METH_NOARGS, "status()\n--\n\nint | None: status code of a response, None for a request."},
+    {"status", status, METH_NOARGS, "status($self)\n--\n\nint | None: status code of a response, None for a request."},
     {"header_var", fast(header_var), METH_FASTCALL,
-     "header_var(header, var, /)\n--\n\nstr | None: parameter inside a header value, as the filename in Content-Disposition."},
-    {"json", json_of, METH_NOARGS, "json()\n--\n\nThe body parsed as JSON.\n\nRaises:\n    ValueError: it is none."},
+     "header_var($self, header, var, /)\n--\n\nstr | None: parameter inside a header value, as the filename in Content-Disposition."},
+    {"json", json_of, METH_NOARGS, "json($self)\n--\n\nThe body parsed as JSON.\n\nRaises:\n    ValueError: it is none."},
     {nullptr, nullptr, 0, nullptr},
 };
 

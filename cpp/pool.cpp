@@ -45,6 +45,7 @@ Job *job_new(PyObject *fn, PyObject *args, PyObject *kwargs) {
   job->fn = Py_NewRef(fn);
   job->args = Py_NewRef(args);
   job->kwargs = Py_XNewRef(kwargs);
+  new (&job->pool) std::shared_ptr<PoolCore>();
   job->wake = {nullptr, 0, job_home, job_lost};  // no bytes: a result that was accepted as a job is never refused
   return job;
 }
@@ -98,17 +99,19 @@ void take_exception(Job *job) {
 }
 
 void outcome(Job *job, PyObject *value) {  // steals value; null: an exception is set
+  if (!move(job, JobState::running, JobState::settling)) {  // cancelled or out of time meanwhile
+    if (!value) PyErr_Clear();
+    Py_XDECREF(value);
+    return;
+  }
   if (value) {
-    Py_XSETREF(job->result, value);
+    job->result = value;
   } else {
     take_exception(job);
   }
-  if (move(job, JobState::running, value ? JobState::done : JobState::failed)) {
-    tell(job);
-    post_home(job);
-  } else {
-    Py_CLEAR(job->result);  // cancelled or out of time meanwhile
-  }
+  job->state.store(value ? JobState::done : JobState::failed);
+  tell(job);
+  post_home(job);
 }
 
 // ---- answers, on the loop thread ----
@@ -155,8 +158,9 @@ void answer_value(Job *job) {
     }
     return;
   }
-  if (!r && v != Py_None && conn->c) {
+  if (!r && PyErr_Occurred()) {
     loop->failed(conn, MG_EV_WAKEUP);
+    if (!conn->c) return;
     Aim aim(conn, job->number);
     if (aim && job->number) conn_fail_request(conn);
   }
@@ -194,7 +198,7 @@ void arrived(Job *job) {
       answer_error(job, 503, "busy", "Content-Type: text/plain\r\nRetry-After: 1\r\n");
     } else {
       PyErr_SetObject(kind, job->result);
-      conn->loop->failed(conn, MG_EV_WAKEUP);
+      conn->loop->tell(conn, MG_EV_WAKEUP);  // a worker's sys.exit() is not to stop the server
       answer_error(job, 500, "Internal Server Error", "Content-Type: text/plain\r\n");
     }
   } else if (state == JobState::cancelled) {
@@ -226,9 +230,13 @@ void out_of_time(void *arg) {
   loop->lock();
   Ref hold = Ref::borrow(obj(job)), hold_conn = Ref::borrow(reinterpret_cast<PyObject *>(conn));
   stop_timer(job);
-  if (!move(job, JobState::queued, JobState::expired) && !move(job, JobState::running, JobState::expired)) return;
+  bool queued = move(job, JobState::queued, JobState::settling);
+  if (!queued && !move(job, JobState::running, JobState::settling)) return;
   raise_status(MG_ETIMEDOUT, "the job took longer than its timeout", conn->id);
   take_exception(job);
+  job->state.store(JobState::expired);
+  if (queued) forget_work(job);
+  if (queued && job->pool) job->pool->gone(false, true);
   tell(job);
   if (job->foreign) {
     Ref r(PyObject_CallMethod(job->foreign, "cancel", nullptr));
@@ -246,6 +254,7 @@ void out_of_time(void *arg) {
 
 bool cancel(Job *job) {
   if (!move(job, JobState::queued, JobState::cancelled)) return false;
+  if (job->pool) job->pool->gone(true, true);
   forget_work(job);
   tell(job);
   post_home(job);
@@ -256,7 +265,14 @@ bool cancel(Job *job) {
 
 PyObject *foreign_done(PyObject *self, PyObject *future) {
   Job *job = job_of(self);
+  Ref cancelled(PyObject_CallMethod(future, "cancelled", nullptr));
+  if (cancelled && PyObject_IsTrue(cancelled.get()) == 1) {
+    cancel(job);
+    Py_RETURN_NONE;
+  }
+  PyErr_Clear();
   if (!move(job, JobState::queued, JobState::running)) Py_RETURN_NONE;
+  forget_work(job);
   outcome(job, PyObject_CallMethod(future, "result", nullptr));
   Py_RETURN_NONE;
 }
@@ -289,7 +305,7 @@ PyObject *job_cancel(PyObject *self, PyObject *) {
 }
 
 PyObject *job_state(PyObject *self, void *) {
-  static const char *const names[] = {"queued", "running", "done", "failed", "cancelled", "expired"};
+  static const char *const names[] = {"queued", "running", "running", "done", "failed", "cancelled", "expired"};
   return PyUnicode_FromString(names[static_cast<int>(job_of(self)->state.load())]);
 }
 
@@ -302,7 +318,11 @@ PyObject *job_watch(PyObject *self, PyObject *) {
   Job *job = job_of(self);
   job->watched.store(true);
   JobState s = job->state.load();
-  if (s != JobState::queued && s != JobState::running) tell(job);
+  if (s == JobState::queued) {
+    if (job->pool) job->pool->ring();  // somebody may wait for it before this turn is over
+  } else if (s != JobState::running && s != JobState::settling) {
+    tell(job);
+  }
   Py_RETURN_NONE;
 }
 
@@ -337,13 +357,14 @@ void job_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
   job_clear(self);
+  job_of(self)->pool.~shared_ptr();
   type->tp_free(self);
   Py_DECREF(type);
 }
 
 PyMethodDef job_methods[] = {
     {"cancel", job_cancel, METH_NOARGS,
-     "cancel()\n--\n\nbool: the job had not begun and will not; its request is answered with 503. False when it runs or is over. Any thread."},
+     "cancel($self)\n--\n\nbool: the job had not begun and will not; its request is answered with 503. False when it runs or is over. Any thread."},
     {"_watch", job_watch, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -364,10 +385,17 @@ PyType_Spec job_spec = {"pymongoose._core.JobBase", sizeof(Job), 0, Py_TPFLAGS_D
 
 void run(PoolCore *pool, Job *job) {
   uint64_t now = mg_nanos(), waited = now - job->queued_at;
-  pool->stats.wait_ns += waited;
+  {
+    std::lock_guard<std::mutex> g(pool->m);
+    pool->stats.wait_ns += waited;
+  }
   if (pool->max_wait_ns && waited > pool->max_wait_ns) {
     raise_status(MG_EFULL, "the job waited longer than max_wait for a worker");
     forget_work(job);
+    {
+      std::lock_guard<std::mutex> g(pool->m);
+      pool->stats.dropped++;
+    }
     outcome(job, nullptr);
     return;
   }
@@ -391,70 +419,103 @@ PoolCore::~PoolCore() {
   Py_XDECREF(starter);
 }
 
+bool PoolCore::start(std::unique_lock<std::mutex> &g) {
+  Ref fn(std::exchange(starter, nullptr));
+  g.unlock();
+  Ref r(PyObject_CallNoArgs(fn.get()));
+  g.lock();
+  if (!r) starter = fn.release();  // no threads, this time
+  return static_cast<bool>(r);
+}
+
+void PoolCore::sweep(std::unique_lock<std::mutex> &g) {
+  std::vector<Job *> swept;
+  size_t keep = 0;
+  for (Job *j : queue) {
+    if (j->state.load() == JobState::queued) {
+      queue[keep++] = j;
+    } else {
+      swept.push_back(j);
+    }
+  }
+  queue.resize(keep);
+  dead = 0;
+  g.unlock();
+  for (Job *j : swept) Py_DECREF(obj(j));  // may run anything
+  g.lock();
+}
+
+// The queue is full. False with an exception when it stays so.
+bool PoolCore::make_room(std::unique_lock<std::mutex> &g) {
+  if (overflow == Overflow::reject) {
+    stats.rejected++;
+    g.unlock();
+    raise_status(MG_EFULL, "the pool's queue is full");
+    return false;
+  }
+  if (overflow == Overflow::block) {
+    kick();
+    g.unlock();
+    Py_BEGIN_ALLOW_THREADS;
+    g.lock();
+    room.wait_for(g, std::chrono::milliseconds(50), [this] { return shut || live() < max_queue; });
+    g.unlock();
+    Py_END_ALLOW_THREADS;
+    if (PyErr_CheckSignals() < 0) return false;
+    g.lock();
+    return true;
+  }
+  Job *oldest = queue.front();
+  queue.pop_front();
+  g.unlock();
+  if (move(oldest, JobState::queued, JobState::running)) {
+    {
+      std::lock_guard<std::mutex> again(m);
+      stats.dropped++;
+    }
+    forget_work(oldest);
+    raise_status(MG_EFULL, "dropped for a newer job: the pool's queue is full");
+    outcome(oldest, nullptr);
+  } else {
+    std::lock_guard<std::mutex> again(m);
+    if (dead > 0) dead--;
+  }
+  Py_DECREF(obj(oldest));
+  g.lock();
+  return true;
+}
+
 bool PoolCore::offer(Job *job, bool bell) {
   std::unique_lock<std::mutex> g(m);
-  if (starter) {
-    Ref start(std::exchange(starter, nullptr));
-    g.unlock();
-    Ref r(PyObject_CallNoArgs(start.get()));
-    if (!r) return false;
-    g.lock();
-  }
-  while (!shut && live >= max_queue) {
-    if (overflow == Overflow::drop_oldest) {
-      Job *oldest = nullptr;
-      while (!queue.empty() && !oldest) {
-        Job *j = queue.front();
-        queue.pop_front();
-        if (j->state.load() == JobState::queued) {
-          oldest = j;
-          live--;
-          stats.dropped++;
-        } else {
-          g.unlock();
-          Py_DECREF(obj(j));
-          g.lock();
-        }
-      }
-      if (!oldest) break;
-      g.unlock();
-      raise_status(MG_EFULL, "dropped for a newer job: the pool's queue is full");
-      if (move(oldest, JobState::queued, JobState::running)) {
-        forget_work(oldest);
-        outcome(oldest, nullptr);
-      } else {
-        PyErr_Clear();
-      }
-      Py_DECREF(obj(oldest));
-      g.lock();
-    } else if (overflow == Overflow::block) {
-      kick();
-      g.unlock();
-      Py_BEGIN_ALLOW_THREADS;
-      g.lock();
-      room.wait_for(g, std::chrono::milliseconds(50), [this] { return shut || live < max_queue; });
-      g.unlock();
-      Py_END_ALLOW_THREADS;
-      if (PyErr_CheckSignals() < 0) return false;
-      g.lock();
-    } else {
-      stats.rejected++;
-      g.unlock();
-      raise_status(MG_EFULL, "the pool's queue is full");
-      return false;
-    }
+  if (starter && !shut && !start(g)) return false;
+  while (!shut && live() >= max_queue) {
+    if (!make_room(g)) return false;
   }
   if (shut) {
     g.unlock();
     PyErr_SetString(PyExc_RuntimeError, "cannot submit work after shutdown");
     return false;
   }
+  if (dead > max_queue) sweep(g);
+  job->pool = shared_from_this();
   job->queued_at = mg_nanos();
   queue.push_back(reinterpret_cast<Job *>(Py_NewRef(obj(job))));
-  live++;
   stats.submitted++;
   if (bell) kick();
   return true;
+}
+
+void PoolCore::ring() {
+  std::lock_guard<std::mutex> g(m);
+  kick();
+}
+
+void PoolCore::gone(bool cancelled, bool queued) {
+  std::lock_guard<std::mutex> g(m);
+  if (cancelled) stats.cancelled++;
+  if (!queued) return;
+  dead++;
+  if (overflow == Overflow::block) room.notify_one();
 }
 
 void PoolCore::kick() {  // m held
@@ -495,9 +556,10 @@ void PoolCore::work() {
     }
     bool mine = move(job, JobState::queued, JobState::running);
     if (mine) {
-      live--;
       running++;
       if (overflow == Overflow::block) room.notify_one();
+    } else if (dead > 0) {
+      dead--;
     }
     kick();  // more work: one more worker stands by, should this job block
     g.unlock();
@@ -517,7 +579,7 @@ void PoolCore::shutdown(bool cancel_queued) {
     if (cancel_queued) {
       gone.assign(queue.begin(), queue.end());
       queue.clear();
-      live = 0;
+      dead = 0;
     }
     room.notify_all();
     for (Bed *bed : idle) {
@@ -528,7 +590,10 @@ void PoolCore::shutdown(bool cancel_queued) {
     idle.clear();
   }
   for (Job *j : gone) {
-    if (cancel(j)) stats.cancelled++;
+    if (cancel(j)) {
+      std::lock_guard<std::mutex> g(m);
+      dead--;  // it had left the queue before
+    }
     Py_DECREF(obj(j));
   }
 }
@@ -549,11 +614,7 @@ void jobs_abandon(Conn *conn) {
     if (was_queued || move(job, JobState::running, JobState::cancelled)) {
       if (was_queued) forget_work(job);
       tell(job);
-      if (conn->loop->core) {
-        std::lock_guard<std::mutex> g(conn->loop->core->m);
-        conn->loop->core->stats.cancelled++;
-        if (was_queued && !job->foreign) conn->loop->core->live--;
-      }
+      if (job->pool) job->pool->gone(true, was_queued);
       if (job->foreign) {
         Ref r(PyObject_CallMethod(job->foreign, "cancel", nullptr));
         if (!r) PyErr_Clear();
@@ -627,21 +688,22 @@ PyObject *conn_offload(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject
 
 // ---- pymongoose._core.PoolCore ----
 
-PoolCore *pool_core_of(PyObject *pool) {
+std::shared_ptr<PoolCore> pool_core_of(PyObject *pool) {
   KeepError keep;
   Ref core(pool ? PyObject_GetAttrString(pool, "_core") : nullptr);
   PyErr_Clear();
   if (!core || !py::isinstance<PoolCore>(py::handle(core.get()))) return nullptr;
-  return py::handle(core.get()).cast<PoolCore *>();
+  return py::handle(core.get()).cast<std::shared_ptr<PoolCore>>();
 }
 
 void bind_pool(py::module_ &m) {
   job_base = reinterpret_cast<PyTypeObject *>(PyType_FromModuleAndSpec(m.ptr(), &job_spec, nullptr));
   if (!job_base || PyModule_AddObjectRef(m.ptr(), "JobBase", reinterpret_cast<PyObject *>(job_base)) < 0) throw py::error_already_set();
+  m.def("_python_ends", [] { python_ends.store(true); });
   m.def("set_job_class", [](py::object cls) { job_class = cls.release().ptr(); });
-  py::class_<PoolCore>(m, "PoolCore")
+  py::class_<PoolCore, std::shared_ptr<PoolCore>>(m, "PoolCore")
       .def(py::init([](size_t max_queue, const std::string &overflow, double max_wait, py::object starter) {
-        auto p = std::make_unique<PoolCore>();
+        auto p = std::make_shared<PoolCore>();
         p->max_queue = max_queue;
         p->max_wait_ns = static_cast<uint64_t>(max_wait * 1e9);
         p->overflow = overflow == "block" ? Overflow::block : overflow == "drop_oldest" ? Overflow::drop_oldest : Overflow::reject;
@@ -663,7 +725,7 @@ void bind_pool(py::module_ &m) {
         py::dict d;
         d["threads"] = p.threads;
         d["idle"] = p.idle.size();
-        d["queued"] = p.live;
+        d["queued"] = p.waiting();
         d["running"] = p.running;
         d["submitted"] = p.stats.submitted;
         d["completed"] = p.stats.completed;

@@ -2,11 +2,12 @@
 #pragma once
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 
 #include "connection.h"
 
-enum class JobState { queued, running, done, failed, cancelled, expired };
+enum class JobState { queued, running, settling, done, failed, cancelled, expired };  // settling: its outcome is being written
 enum class Overflow { reject, block, drop_oldest };
 
 struct PoolCore;
@@ -25,6 +26,7 @@ struct Job {
   mg_wake wake;                      // carries it home; holds a reference meanwhile
   mg_timer timer;
   bool timing, posted, linked;
+  std::shared_ptr<PoolCore> pool;    // whose queue it was put in; null: another executor's
   Job *next, *prev;                  // in conn->jobs
   uint64_t queued_at;                // ns
 };
@@ -37,18 +39,16 @@ struct Bed {
 };
 
 struct PoolStats {
-  uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, cancelled = 0, expired = 0, dropped = 0, run_ns = 0, wait_ns = 0,
-           wakes = 0;
-  size_t queued = 0, running = 0, threads = 0, idle = 0;
+  uint64_t submitted = 0, completed = 0, failed = 0, rejected = 0, cancelled = 0, dropped = 0, run_ns = 0, wait_ns = 0, wakes = 0;
 };
 
 // The queue. Its lock is held for a few instructions and never while Python's is being waited for.
-struct PoolCore {
+struct PoolCore : std::enable_shared_from_this<PoolCore> {
   std::mutex m;
   std::condition_variable room;  // for Overflow::block
   std::deque<Job *> queue;       // holds references; cancelled ones stay until their turn or the next sweep
   std::vector<Bed *> idle;
-  size_t live = 0;               // queued and not cancelled
+  size_t dead = 0;               // of those in the queue: cancelled or out of time
   size_t max_queue = 1024, waking = 0, threads = 0, running = 0;
   uint64_t max_wait_ns = 0;
   Overflow overflow = Overflow::reject;
@@ -61,9 +61,20 @@ struct PoolCore {
   void kick();                      // wake a worker if there is work and none is on its way
   void work();                      // body of a worker thread; lock held on entry and exit
   void shutdown(bool cancel);
+  void ring();                      // kick(), for a job that somebody waits for
+  void gone(bool cancelled, bool queued);  // a job was given up, in the queue or while it ran
+
+ private:
+  size_t live() const { return queue.size() - dead; }  // m held
+  void sweep(std::unique_lock<std::mutex> &g);         // takes the dead out
+  bool make_room(std::unique_lock<std::mutex> &g);
+  bool start(std::unique_lock<std::mutex> &g);
+
+ public:
+  size_t waiting() const { return live(); }
 };
 
 PyObject *conn_offload(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);
 void jobs_abandon(Conn *conn);    // the client is gone; lock held
 void pool_kick(Loop *loop);       // jobs given in this turn: one bell for all; lock held
-PoolCore *pool_core_of(PyObject *pool);  // null when `pool` is another executor
+std::shared_ptr<PoolCore> pool_core_of(PyObject *pool);  // null when `pool` is another executor

@@ -2,7 +2,12 @@
 #pragma once
 #include <Python.h>
 
+#include <atomic>
 #include <utility>
+
+// Set at the interpreter's exit. Threads of ours that want Python's lock after that are ended on the spot (up to 3.13), and their
+// frames are unwound without the lock: nothing may be given back then.
+inline std::atomic<bool> python_ends{false};
 
 class Ref {
  public:
@@ -19,7 +24,9 @@ class Ref {
   }
   Ref(const Ref &) = delete;
   Ref &operator=(const Ref &) = delete;
-  ~Ref() { Py_XDECREF(p_); }
+  ~Ref() {
+    if (p_ && !python_ends.load(std::memory_order_relaxed)) Py_DECREF(p_);
+  }
   PyObject *get() const { return p_; }
   PyObject *release() { return std::exchange(p_, nullptr); }
   explicit operator bool() const { return p_ != nullptr; }
@@ -32,7 +39,9 @@ class Ref {
 class KeepError {
  public:
   KeepError() { PyErr_Fetch(&type_, &value_, &trace_); }
-  ~KeepError() { PyErr_Restore(type_, value_, trace_); }
+  ~KeepError() {
+    if (!python_ends.load(std::memory_order_relaxed)) PyErr_Restore(type_, value_, trace_);
+  }
   KeepError(const KeepError &) = delete;
   KeepError &operator=(const KeepError &) = delete;
 

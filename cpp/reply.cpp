@@ -162,10 +162,10 @@ PyCFunction fn(F f) {
 constexpr int KW = METH_FASTCALL | METH_KEYWORDS;
 
 PyMethodDef reply_methods[] = {
-    {"reply", fn(reply_reply), KW, "reply(status, body=b'', headers=None)\n--\n\nAnswer the request, as Connection.reply(). Any thread."},
-    {"reply_json", fn(reply_json), KW, "reply_json(obj, status_code=200, headers=None)\n--\n\nAnswer with JSON. Any thread."},
+    {"reply", fn(reply_reply), KW, "reply($self, status, body=b'', headers=None)\n--\n\nAnswer the request, as Connection.reply(). Any thread."},
+    {"reply_json", fn(reply_json), KW, "reply_json($self, obj, status_code=200, headers=None)\n--\n\nAnswer with JSON. Any thread."},
     {"start_response", fn(reply_start), KW,
-     "start_response(status, headers=None, on_drain=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
+     "start_response($self, status, headers=None, on_drain=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyGetSetDef reply_getset[] = {
@@ -227,8 +227,11 @@ PyObject *body_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
 }
 
 PyObject *body_full(PyObject *self, void *) {
-  const mg_connection *c = body_of(self)->conn->c;
-  return PyBool_FromLong(c && mg_unsent(c) >= c->listener->limits.send_high);
+  const Conn *conn = body_of(self)->conn;
+  const mg_connection *c = conn->c;
+  if (!c) Py_RETURN_FALSE;
+  // What an exchange has put aside changes under the loop's hands: other threads look at the flag that says as much.
+  return PyBool_FromLong(conn->loop->on_thread() ? mg_unsent(c) >= c->listener->limits.send_high : c->is_choked);
 }
 PyObject *body_closed(PyObject *self, void *) {
   return PyBool_FromLong(!body_of(self)->conn->c || body_of(self)->ended);
@@ -250,10 +253,10 @@ void body_dealloc(PyObject *self) {
 
 PyMethodDef body_methods[] = {
     {"write", fn(body_write), KW,
-     "write(data)\n--\n\nSend a piece (str as UTF-8, bytes-like). Any thread.\n\nRaises:\n    ConnectionClosed: the client went away.\n"
+     "write($self, data)\n--\n\nSend a piece (str as UTF-8, bytes-like). Any thread.\n\nRaises:\n    ConnectionClosed: the client went away.\n"
      "    QueueFull: it does not read and Limits.send_max bytes are waiting."},
-    {"end", fn(body_end), KW, "end(data=b'')\n--\n\nSend a last piece and finish the answer. Idempotent. Any thread."},
-    {"close", fn(body_end), KW, "close()\n--\n\nThe same as end()."},
+    {"end", fn(body_end), KW, "end($self, data=b'')\n--\n\nSend a last piece and finish the answer. Idempotent. Any thread."},
+    {"close", fn(body_end), KW, "close($self)\n--\n\nThe same as end()."},
     {"__enter__", body_enter, METH_NOARGS, nullptr},
     {"__exit__", fn(body_exit), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},

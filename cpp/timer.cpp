@@ -68,7 +68,7 @@ void dealloc(PyObject *self) {
 
 PyMethodDef methods[] = {
     {"cancel", cancel, METH_NOARGS,
-     "cancel()\n--\n\nStop the timer. Any thread; called from another thread than the loop's it may fire once more. Idempotent."},
+     "cancel($self)\n--\n\nStop the timer. Any thread; called from another thread than the loop's it may fire once more. Idempotent."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyGetSetDef getset[] = {

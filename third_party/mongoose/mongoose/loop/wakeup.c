@@ -234,11 +234,21 @@ size_t mg_wakeq_count(const struct mg_wakeq *q) {
   return __atomic_load_n(&q->count, __ATOMIC_RELAXED);
 }
 
-void mg_wakeq_free(struct mg_wakeq *q) {
+void mg_wakeq_discard(struct mg_wakeq *q) {
   struct mg_wake *w;
-  if (q == NULL) return;
+  size_t bytes;
   take_off(q);
-  while ((w = next_in_chain(q)) != NULL) w->drop(w);
+  while ((w = next_in_chain(q)) != NULL) {
+    bytes = w->bytes;
+    w->drop(w);
+    __atomic_sub_fetch(&q->bytes, bytes, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&q->count, 1, __ATOMIC_RELAXED);
+  }
+}
+
+void mg_wakeq_free(struct mg_wakeq *q) {
+  if (q == NULL) return;
+  mg_wakeq_discard(q);
   bell_close(q);
   mg_free(q);
 }

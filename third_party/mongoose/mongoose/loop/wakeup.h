@@ -31,6 +31,8 @@ bool mg_wakeq_post(struct mg_wakeq *q, struct mg_wake *w);
 /* Any thread: make the descriptor readable, without a message (signal handlers too: async-signal-safe). */
 void mg_wakeq_poke(struct mg_wakeq *q);
 
+/* Loop thread. Drop everything that is in the queue, without running it. */
+void mg_wakeq_discard(struct mg_wakeq *q);
 /* Loop thread. Run everything that was in the queue when the call began; the number run. Messages behind one whose
  * poster was stopped half-way stay for the next call: ask mg_wakeq_arm, not this number, whether the queue is empty. */
 size_t mg_wakeq_drain(struct mg_wakeq *q, void *ctx);

@@ -38,10 +38,6 @@ struct mg_str mg_http_date(struct mg_mgr *mgr) {
   return s;
 }
 
-static bool is(struct mg_str s, const char *name) {
-  return strlen(name) == s.len && strncasecmp(s.buf, name, s.len) == 0;
-}
-
 static bool has_token(const char *p, const char *end, const char *word) {
   size_t n = strlen(word);
   for (; p + n <= end; p++) {
@@ -50,31 +46,32 @@ static bool has_token(const char *p, const char *end, const char *word) {
   return false;
 }
 
+/* One line; the length of its name tells which of the four it can be. */
+static void look_at_line(const char *p, const char *eol, struct own_headers *own) {
+  size_t n = (size_t) (eol - p);
+  if (n > 4 && p[4] == ':' && strncasecmp(p, "Date", 4) == 0) {
+    own->date = true;
+  } else if (n > 10 && p[10] == ':' && strncasecmp(p, "Connection", 10) == 0) {
+    own->connection = true;
+    own->close = has_token(p + 11, eol, "close");
+  } else if (n > 14 && p[14] == ':' && strncasecmp(p, "Content-Length", 14) == 0) {
+    const char *d = p + 15;
+    own->length = true;
+    while (d < eol && (*d == ' ' || *d == '\t')) d++;
+    for (; d < eol && *d >= '0' && *d <= '9'; d++) own->content_length = own->content_length * 10 + (uint64_t) (*d - '0');
+  } else if (n > 17 && p[17] == ':' && strncasecmp(p, "Transfer-Encoding", 17) == 0) {
+    own->transfer = true;
+    own->chunked = has_token(p + 18, eol, "chunked");
+  }
+}
+
 static void look_at(struct mg_str headers, struct own_headers *own) {
   const char *p = headers.buf, *end = headers.buf + headers.len;
   memset(own, 0, sizeof(*own));
   while (p < end) {
-    const char *eol = (const char *) memchr(p, '\n', (size_t) (end - p)), *colon;
+    const char *eol = (const char *) memchr(p, '\n', (size_t) (end - p));
     if (eol == NULL) eol = end;
-    colon = (const char *) memchr(p, ':', (size_t) (eol - p));
-    if (colon != NULL) {
-      struct mg_str name = {(char *) (size_t) p, (size_t) (colon - p)};
-      if (is(name, "Date")) own->date = true;
-      if (is(name, "Content-Length")) {
-        const char *d = colon + 1;
-        own->length = true;
-        while (d < eol && (*d == ' ' || *d == '\t')) d++;
-        for (; d < eol && *d >= '0' && *d <= '9'; d++) own->content_length = own->content_length * 10 + (uint64_t) (*d - '0');
-      }
-      if (is(name, "Connection")) {
-        own->connection = true;
-        own->close = has_token(colon, eol, "close");
-      }
-      if (is(name, "Transfer-Encoding")) {
-        own->transfer = true;
-        own->chunked = has_token(colon, eol, "chunked");
-      }
-    }
+    look_at_line(p, eol, own);
     p = eol + 1;
   }
 }
