@@ -1,3 +1,5 @@
+#include <sys/wait.h>
+
 #include "loop_helpers.h"
 
 static struct mg_connection *server, *conn;
@@ -250,6 +252,28 @@ LOOP_TEST(a_connection_may_be_turned_away_when_it_is_accepted) {
   CHECK_INT(connections_of(server), 0);
   hang_up(&p);
   loop_down();
+}
+
+LOOP_TEST(the_file_of_a_unix_socket_goes_with_its_listener_but_not_with_a_forked_copy) {
+  char url[80], path[64];
+  pid_t child;
+  int state;
+  snprintf(path, sizeof(path), "/tmp/mg-test-conn-%d.sock", (int) getpid());
+  snprintf(url, sizeof(url), "unix://%s", path);
+  up();
+  CHECK(mg_listen(&mgr, url, on_event, NULL) != NULL);
+  CHECK_INT(access(path, F_OK), 0);
+  child = fork();
+  if (child == 0) {
+    mg_mgr_free(&mgr);
+    _exit(0);
+  }
+  CHECK(waitpid(child, &state, 0) == child);
+  CHECK_INT(access(path, F_OK), 0);
+  CHECK(mg_connect(&mgr, url, on_client, NULL) != NULL); /* and it still listens */
+  CHECK(UNTIL(accepted == 1));
+  loop_down();
+  CHECK_INT(access(path, F_OK), -1);
 }
 
 LOOP_TEST(any_allocation_of_a_connection_may_fail) {

@@ -149,7 +149,12 @@ void mg_conn_hang_up(struct mg_connection *c) {
   c->is_closing = 1;
   mg_deadline_clear(&c->mgr->wheel, &c->deadline);
   if (fd_of(c) >= 0) {
-    mg_conn_watch(c, 0); /* closing is not enough for epoll when a forked process has a copy of the descriptor */
+    /* Closing is not enough for epoll when a forked process has a copy of the descriptor. And if we are that process: the epoll
+     * set and the socket's file are our parent's. */
+    if (!mg_mgr_is_copy(c->mgr)) {
+      mg_conn_watch(c, 0);
+      if (c->owns_path) mg_sock_unlink(fd_of(c));
+    }
     mg_sock_close(fd_of(c));
   }
   c->watched = 0;
@@ -254,6 +259,7 @@ struct mg_connection *mg_listen_with(struct mg_mgr *mgr, const char *url, mg_eve
   c = start(mgr, &s, mg_listener_new(opts != NULL ? opts->limits : NULL), fn, fn_data);
   if (c == NULL) return NULL;
   c->is_listening = 1;
+  c->owns_path = s.is_unix && strncmp(url, "fd:", 3) != 0;
   mg_conn_watch(c, MG_POLL_READ);
   MG_DEBUG(("%lu listening on %s", c->id, url));
   mg_call(c, MG_EV_OPEN, NULL);

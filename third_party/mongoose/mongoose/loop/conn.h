@@ -98,6 +98,7 @@ struct mg_connection {
 
   /* ours */
   unsigned is_unix : 1;
+  unsigned owns_path : 1;  /* we made the Unix socket's file, so we take it away */
   unsigned is_eof : 1;     /* the peer sent its last byte */
   unsigned is_choked : 1;  /* output went over limits.send_high and has not sunk to send_low */
   unsigned is_lingering : 1; /* refused a peer that may still be sending: shut down, read on for a moment, close */
@@ -172,6 +173,7 @@ struct mg_mgr {
   struct mg_wheel wheel;
   uint64_t now;        /* mg_millis() at the start of this turn */
   uint64_t started;    /* mg_millis() at init */
+  unsigned forks;      /* how often this process was forked off when the manager was made */
   uint64_t last_sweep;
   uint32_t sweep_ms;   /* how often flags set directly are noticed; 0: never (bindings that mark connections themselves) */
   uint8_t ask;         /* for new connections */

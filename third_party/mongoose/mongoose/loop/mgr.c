@@ -3,6 +3,7 @@
  *   wait ──(ready list)──> dispatch ──(dirty list)──> flush ──(after list: closed, written)──> next dispatch
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -402,6 +403,21 @@ void mg_mgr_poll(struct mg_mgr *mgr, int ms) {
   }
 }
 
+static pthread_once_t s_fork_once = PTHREAD_ONCE_INIT;
+static unsigned s_forks; /* generations between the first process and this one; changed only where there is one thread */
+
+static void in_child(void) {
+  s_forks++;
+}
+
+static void watch_forks(void) {
+  (void) pthread_atfork(NULL, NULL, in_child);
+}
+
+bool mg_mgr_is_copy(const struct mg_mgr *mgr) {
+  return mgr->forks != s_forks;
+}
+
 static size_t most_connections(void) {
   struct rlimit rl;
   if (getrlimit(RLIMIT_NOFILE, &rl) != 0 || rl.rlim_cur == RLIM_INFINITY || rl.rlim_cur > 1u << 20) return 800000;
@@ -420,6 +436,8 @@ void mg_mgr_init(struct mg_mgr *mgr) {
   mgr->dns6.url = "udp://[2001:4860:4860::8888]:53";
   mgr->ask = MG_ASK_POLL | MG_ASK_WRITE;
   mgr->sweep_ms = SWEEP_MS;
+  pthread_once(&s_fork_once, watch_forks);
+  mgr->forks = s_forks;
   mgr->now = mgr->started = mgr->last_sweep = mg_millis();
   mgr->max_connections = most_connections();
   mg_wheel_init(&mgr->wheel, mgr->now);

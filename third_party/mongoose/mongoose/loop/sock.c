@@ -138,6 +138,15 @@ void mg_sock_close(int fd) {
   if (fd >= 0) close(fd); /* not repeated on EINTR: the descriptor is gone, and perhaps somebody else's already */
 }
 
+void mg_sock_unlink(int fd) {
+  struct sockaddr_un sun;
+  socklen_t len = sizeof(sun);
+  memset(&sun, 0, sizeof(sun));
+  if (getsockname(fd, (struct sockaddr *) &sun, &len) == 0 && sun.sun_family == AF_UNIX && sun.sun_path[0] != '\0') {
+    unlink(sun.sun_path);
+  }
+}
+
 void mg_sock_shut(int fd) {
   (void) shutdown(fd, SHUT_WR);
 }
