@@ -238,3 +238,20 @@ def test_large_answers_in_a_pipeline_stay_whole(serve):
     data = b"".join(request(f"/{i % 6}") for i in range(12))
     answers = parse_all(server.talk(data, answers=12))
     assert [a.body == bodies[f"/{i % 6}"] for i, a in enumerate(answers)] == [True] * 12
+
+
+def test_q25_without_defer_a_late_reply_belongs_to_its_own_request(serve):
+    """The classic form: the handler returns, another thread calls conn.reply(). The next request waits until then."""
+    threads = []
+
+    def handle(conn, msg):
+        uri = msg.uri
+        threads.append(threading.Thread(target=lambda: conn.reply(200, uri)))
+        threads[-1].start()
+
+    server = serve(on_http(handle))
+    for _ in range(5):
+        answers = parse_all(server.talk(b"".join(request(f"/{i}") for i in range(30)), answers=30))
+        assert [a.body for a in answers] == [b"/%d" % i for i in range(30)]
+    for thread in threads:
+        thread.join(15)

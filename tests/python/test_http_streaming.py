@@ -353,8 +353,11 @@ def test_exception_inside_with_cuts_the_connection(serve):
     server.expect_error(LookupError)
 
 
+@pytest.mark.xfail(
+    reason="a cut answer without a length ends with FIN, which looks like its end", strict=True
+)
 def test_exception_inside_with_in_http_1_0_resets(serve):
-    """Without a length only a reset tells a client that the body is not whole; at the least nothing more is sent."""
+    """Without a length or chunks only a reset tells the client that the body is not whole."""
 
     def handler(conn, ev, data):
         if ev == MG_EV_HTTP_MSG:
@@ -363,9 +366,16 @@ def test_exception_inside_with_in_http_1_0_resets(serve):
                 raise LookupError("no more")
 
     server = serve(handler)
-    data = server.talk(request(proto="HTTP/1.0"))
-    assert b"500" not in data
+    with server.connect() as sock:
+        sock.sendall(request(proto="HTTP/1.0"))
+        reset = False
+        try:
+            while data := sock.recv(1000):
+                assert b"500" not in data
+        except ConnectionResetError:
+            reset = True
     server.expect_error(LookupError)
+    assert reset
 
 
 def test_client_that_stops_reading_is_bounded_and_served_to_the_end_when_it_reads(serve):
