@@ -67,7 +67,7 @@ format: $(STAMPS)/extra-test
 	else echo "clang-format is not installed: C and C++ were left alone"; fi
 
 ## docs: the site, into site/
-docs: $(STAMPS)/extra-docs
+docs: $(STAMPS)/package $(STAMPS)/extra-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html is ready"
 

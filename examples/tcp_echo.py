@@ -11,7 +11,7 @@ def handler(conn: Connection, ev: int, data: None) -> None:
         return
     lines, newline, _ = conn.recv_data().rpartition(b"\n")
     if newline:
-        conn.send(conn.take(len(lines) + 1).upper())
+        conn.send(conn.read(len(lines) + 1).upper())
     elif conn.recv_len > 65536:
         conn.error("a line of more than 64 KiB")
 

@@ -8,7 +8,7 @@ from pymongoose import MG_EV_READ, Connection, Manager
 
 def handler(conn: Connection, ev: int, data: None) -> None:
     if ev == MG_EV_READ:
-        conn.send(conn.take())
+        conn.send(conn.read())
 
 
 def main() -> None:
