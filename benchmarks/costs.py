@@ -71,7 +71,16 @@ def count(place, scenario):
             where = next((v for k, v in LAYERS.items() if k in m[2] or k in (m[4] or "")), "others")
             name = re.sub(r"\(anonymous namespace\)::|\(.*|'\d+$", "", m[3]).strip()
             found[where, name] += int(m[1].replace(",", "")) / done.requests
-    return found
+    return _reunited(found)
+
+
+def _reunited(found):
+    """What was inlined from a header of the compiler or of Python belongs to who called it."""
+    home = {name: layer for layer, name in found if layer != "others"}
+    whole = defaultdict(float)
+    for (layer, name), n in found.items():
+        whole[home.get(name, layer), name] += n
+    return whole
 
 
 def _counting(state, pid):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from .load import SCENARIOS
 from .servers import LIMIT, OURS
 
+YARDSTICKS = {OURS, LIMIT, "limit-uring", "pyfloor"}  # not peers
 # What we hold ourselves to: cost of ours / cost of the limit, best rounds, one run.
 GOALS = {
     "c100": 1.12,
@@ -71,7 +72,7 @@ def summary(cells):
         if OURS not in c:
             continue
         ours, limit = c[OURS], c.get(LIMIT)
-        peers = sorted((best(v), k) for k, v in c.items() if k not in (OURS, LIMIT))
+        peers = sorted((best(v), k) for k, v in c.items() if k not in YARDSTICKS)
         near = peers[0][1] if peers else None
         rows.append(
             [
@@ -127,6 +128,12 @@ def idle(cells):
     return _table([*head, "bytes RSS per idle", "CPU % while nobody asks", "alive after"], rows)
 
 
+def _latency(rows):
+    """p99 in milliseconds; wrk has none for pipelined batches."""
+    worst = [r["p99_us"] / 1e3 for r in rows]
+    return f"{statistics.median(worst):.2f} ({min(worst):.2f})" if min(worst) else "-"
+
+
 def details(name, servers):
     ours, limit = servers.get(OURS), servers.get(LIMIT)
     rows = []
@@ -142,7 +149,7 @@ def details(name, servers):
                 f"{median(r, 'rps'):,.0f}",
                 f"{median(r, 'cpu_pct'):.0f}",
                 f"{median(r, 'p50_us') / 1e3:.2f}",
-                f"{median(r, 'p99_us') / 1e3:.2f} ({min(x['p99_us'] for x in r) / 1e3:.2f})",
+                _latency(r),
                 f"{sum(x['errors'] for x in r):.0f}",
             ]
         )

@@ -29,6 +29,7 @@ MATTERS = {
     "idle0": f"{BOTH} nginx cymongoose",
     "idle10k": f"{BOTH} nginx cymongoose",
 }
+ALWAYS = {LIMIT, OURS, "cymongoose", "mrhttp"}  # the others in every second round: time is short
 DEFAULT = [
     "c100",
     "c8",
@@ -62,7 +63,16 @@ class Rounds:
                 else:
                     self._interleaved(number, mode, names)
 
-    def _who(self, scenario):
+    def _who(self, scenario, number):
+        """The servers in their order, backwards in every second round: nobody is always first."""
+        names = list(self._entitled(scenario))
+        if number % 2 == 0:
+            names.reverse()
+            if self._servers is None:
+                names = [n for n in names if n in ALWAYS]
+        return names
+
+    def _entitled(self, scenario):
         mode = load.SCENARIOS[scenario].mode
         for name in self._servers if self._servers is not None else MATTERS[scenario].split():
             modes = SERVERS[name][1].split()
@@ -89,13 +99,13 @@ class Rounds:
     def _interleaved(self, number, mode, scenarios):
         running = {}
         try:
-            for name in dict.fromkeys(n for s in scenarios for n in self._who(s)):
+            for name in dict.fromkeys(n for s in scenarios for n in self._who(s, number)):
                 if server := self._start(name, mode, number):
                     running[name] = server
                     load.run(self._place, server.port, load.SCENARIOS[scenarios[0]], 1)
                     server.rest()
             for scenario in scenarios:
-                for name in self._who(scenario):
+                for name in self._who(scenario, number):
                     if name in running:
                         running[name].resume()
                         self._measure(running[name], scenario, number)
@@ -105,7 +115,7 @@ class Rounds:
                 server.stop()
 
     def _idle(self, number, scenarios):
-        for name in dict.fromkeys(n for s in scenarios for n in self._who(s)):
+        for name in dict.fromkeys(n for s in scenarios for n in self._who(s, number)):
             if number > 1 and name not in (LIMIT, OURS):
                 continue  # once is enough to see what they are like
             server = self._start(name, "idle", number)
