@@ -33,8 +33,8 @@ def send(conn: Connection) -> None:
                 source.close()
                 body.end()
 
-    kind = {"Content-Type": "application/octet-stream"}
-    body = conn.start_response(200, kind, on_drain=more)  # chunked: the end is told by body.end()
+    size = {"Content-Length": str(os.path.getsize(STORE))}
+    body = conn.start_response(200, size, on_drain=more)
     more()
 
 

@@ -24,8 +24,11 @@ class SlowHandler:
     """One call of a handler that took too long."""
 
     connection: _core.Connection
+    """Whose handler it was."""
     event: int
+    """MG_EV_*."""
     seconds: float
+    """How long it took."""
     lock_wait: float
     """Seconds the loop had waited for Python's lock before this turn's handlers."""
     stack: str

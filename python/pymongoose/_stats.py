@@ -12,12 +12,17 @@ class Stats:
     connections: int
     """Open now, listeners included."""
     accepted: int
+    """Connections that came in."""
     requests: int
     """HTTP requests whose head was read, refused ones included."""
     responses_4xx: int
+    """Answers with a status of 400-499, refusals included."""
     responses_5xx: int
+    """Answers with a status of 500-599."""
     bytes_in: int
+    """Received."""
     bytes_out: int
+    """Sent."""
     errors: int
     """MG_EV_ERROR events."""
     timeouts: int
@@ -29,6 +34,7 @@ class Stats:
     handler_errors: int
     """Exceptions that left a handler."""
     slow_handlers: int
+    """Handlers that took longer than ``Manager(slow_handler=...)``."""
     wakeups: int
     """Messages and calls that came from other threads."""
     wakeups_refused: int
@@ -36,6 +42,7 @@ class Stats:
     queue_messages: int
     """Waiting now."""
     queue_bytes: int
+    """Bytes of them, counted against ``Manager(wakeup_limit=...)``."""
     turns: int
     """Iterations of the loop."""
     busy_seconds: float
@@ -45,6 +52,7 @@ class Stats:
     lock_takes: int
     """How often it took the lock: at most once per turn with work for Python."""
     pool: PoolStats | None = None
+    """Of the manager's WorkerPool; None without one, or with another executor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,17 @@ class PoolStats:
     """A snapshot of a worker pool."""
 
     threads: int
+    """Worker threads; 0 before the first job."""
     idle: int
+    """Threads without a job."""
     queued: int
+    """Jobs waiting for a thread now."""
     running: int
+    """Jobs being run now."""
     submitted: int
+    """Jobs that were accepted."""
     completed: int
+    """Jobs that returned."""
     failed: int
     """Jobs that raised."""
     rejected: int
@@ -64,8 +78,10 @@ class PoolStats:
     dropped: int
     """Given up for newer ones (overflow='drop_oldest')."""
     cancelled: int
+    """Jobs of clients that went away, and those given up by a shutdown."""
     wakes: int
     """Threads woken: far fewer than jobs when jobs come in batches."""
     run_seconds: float
+    """Time jobs ran, in all."""
     wait_seconds: float
     """Time jobs spent in the queue, in all."""
