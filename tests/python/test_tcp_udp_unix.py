@@ -303,6 +303,8 @@ def test_q17_unix_sockets_are_unix_sockets(serve, path):
         sock.sendall(b"hello")
         assert sock.recv(10) == b"hello"
     assert os.path.exists(path)
+    server.stop()
+    assert not os.path.exists(path)
 
 
 def test_http_over_a_unix_socket(serve, path):
