@@ -194,10 +194,10 @@ def test_what_cannot_be_called_is_refused(mgr):
 
 
 def test_a_collected_manager_takes_its_timers_along():
-    m = Manager()
-    ref = weakref.ref(m)
-    timer = m.timer_add(1000, lambda: m.poll)
-    del m
+    holder = [Manager()]
+    ref = weakref.ref(holder[0])
+    timer = holder[0].timer_add(1000, lambda holder=holder: holder)
+    del holder
     gc.collect()
     assert ref() is None
     assert not timer.active

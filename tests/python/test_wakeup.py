@@ -43,6 +43,11 @@ def in_threads(count, work):
         assert not t.is_alive()
 
 
+def for_ever(fn, *args):
+    while True:
+        fn(*args)
+
+
 # -- wakeup() --
 
 
@@ -179,11 +184,9 @@ def test_call_and_send_say_queue_full(serve):
         sock.sendall(REQUEST)
         conn = entered.get()
         with pytest.raises(QueueFull):
-            while True:
-                conn.send(bytes(1000))
+            for_ever(conn.send, bytes(1000))
         with pytest.raises(QueueFull):
-            while True:
-                server.mgr.call(print)
+            for_ever(server.mgr.call, print)
         assert server.mgr.stats().wakeups_refused >= 2
         gate.set()
         ran = Until()
@@ -256,7 +259,8 @@ def test_own_threads_and_queues_answer_by_wakeup(serve):
             for n in range(20):
                 body = b"%d-%d-abc" % (i, n)
                 sock.sendall(
-                    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s"
+                    % (len(body), body)
                 )
                 assert read_answer(sock)[0].body == body.upper() * 10
 
@@ -265,7 +269,7 @@ def test_own_threads_and_queues_answer_by_wakeup(serve):
     def guarded(i):
         try:
             client(i)
-        except BaseException as exc:  # told below
+        except BaseException as exc:  # noqa: BLE001  (told by the test)
             failed.append(exc)
 
     in_threads(8, guarded)
@@ -552,7 +556,7 @@ def test_sixteen_threads_hammer_a_connection_while_it_closes(serve):
                     uses[(i + who) % len(uses)]()
                 except ConnectionClosed:
                     pass
-                except BaseException as exc:
+                except BaseException as exc:  # noqa: BLE001  (told by the test)
                     unexpected.append(exc)
 
         threads = [threading.Thread(target=hammer, args=(i,)) for i in range(16)]

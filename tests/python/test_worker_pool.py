@@ -191,7 +191,9 @@ def test_a_worker_cannot_stop_the_server(serve, kind):
     def work(msg):
         raise kind("bye")
 
-    server = serve(on_http(lambda c, m: c.offload(work, m) if m.uri == "/x" else c.reply(200)), workers=1)
+    server = serve(
+        on_http(lambda c, m: c.offload(work, m) if m.uri == "/x" else c.reply(200)), workers=1
+    )
     assert get(server.port, "/x").status == 500
     server.expect_error(kind)
     assert get(server.port, "/").status == 200
@@ -664,7 +666,9 @@ def test_a_handler_that_waits_for_its_job_gets_it(serve):
     assert get(server.port).body == b"POOL"
 
     results = []
-    other = serve(on_http(lambda c, m: results.append(c.offload(len, "abc").result(DEADLINE))), workers=1)
+    other = serve(
+        on_http(lambda c, m: results.append(c.offload(len, "abc").result(DEADLINE))), workers=1
+    )
     assert get(other.port).body == b"3"
     assert results == [3]
 
@@ -1010,5 +1014,7 @@ print("end")
 
 
 def test_an_array_is_a_result_by_its_bytes_only_when_it_says_so(serve):
-    server = serve(offloading(lambda msg: memoryview(array.array("I", [1, 2])).cast("B")), workers=1)
+    server = serve(
+        offloading(lambda msg: memoryview(array.array("I", [1, 2])).cast("B")), workers=1
+    )
     assert get(server.port).body == array.array("I", [1, 2]).tobytes()
