@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from programs import ROOT, run, serving
 
-HEADERS = "-O1 -DMG_MAX_HTTP_HEADERS=64"  # C and C++ have to agree on what a header says
+HEADERS = "-O0 -DMG_MAX_HTTP_HEADERS=64"  # C and C++ have to agree on what a header says
 SWITCHES = {
     "USE_NOGIL": "0",
     "USE_TLS": "0",
