@@ -106,11 +106,11 @@ int set_handler(PyObject *o, PyObject *value, void *) {
   }
   Py_XSETREF(conn->handler, Py_XNewRef(value));
   if (conn->c->is_listening) {  // those accepted from now on
-    auto *old = static_cast<Site *>(conn->c->fn_data);
     Ref keep = Ref::borrow(value);
     Conn *c = conn;
-    if (!conn->loop->call_sync([c, old, value] {
+    if (!conn->loop->call_sync([c, value] {
           if (c->c) {
+            auto *old = static_cast<Site *>(c->c->fn_data);
             c->c->fn_data = c->loop->site_new(value, old->events);
             c->loop->site_drop(old);
           }

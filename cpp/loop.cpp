@@ -53,6 +53,8 @@ int set_wakeup_fd(int fd) {
   return result;
 }
 
+Loop *bell_of = nullptr;  // whose descriptor it is that we set last; main thread only
+
 constexpr uint64_t bit(int ev) {
   return uint64_t(1) << ev;
 }
@@ -76,7 +78,7 @@ void Loop::unlock() {
 
 void Loop::take_lock() {
   uint64_t t = mg_nanos();
-  PyEval_RestoreThread(unlocked);
+  relock(unlocked);
   unlocked = nullptr;
   last_lock_wait = mg_nanos() - t;
   lock_wait_ns += last_lock_wait;
@@ -116,7 +118,7 @@ bool Loop::open() {
   return true;
 }
 
-Polling::Polling(Loop &l) : loop_(l), ok_(false) {
+Polling::Polling(Loop &l, bool run) : loop_(l), ok_(false) {
   if (l.closed || l.closing) {
     PyErr_SetString(PyExc_RuntimeError, "manager is closed");
   } else if (l.polling.exchange(true)) {
@@ -124,12 +126,7 @@ Polling::Polling(Loop &l) : loop_(l), ok_(false) {
   } else {
     ok_ = true;
     l.owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
-    if (!l.rung_by_signals && main_thread()) {  // once: each call of it costs a system call
-      // Where another loop has its own descriptor there (asyncio, another manager), a signal only interrupts the wait itself.
-      int old = set_wakeup_fd(l.signal_pipe[1]);
-      l.rung_by_signals = old == -1;
-      if (old >= 0) set_wakeup_fd(old);
-    }
+    if (main_thread() && (run || (bell_of != &l && !l.foreign_bell))) hang_bell(run);
     if (PyErr_CheckSignals() < 0) ok_ = false;  // one that came before the bell was there
     if (!ok_) leave();
   }
@@ -139,7 +136,27 @@ Polling::~Polling() {
   if (ok_) leave();
 }
 
+// Setting the descriptor costs system calls, so a poll() leaves it where it is, for the next one. Where another loop has its own
+// there (asyncio), a signal only interrupts the wait of a poll() itself; a run() has it for as long as it runs.
+void Polling::hang_bell(bool run) {
+  Loop *before = bell_of;
+  int old = set_wakeup_fd(loop_.signal_pipe[1]);
+  if (old == -2) return;
+  bool ours = old == -1 || (before && old == before->signal_pipe[1]);
+  if (ours || run) {
+    bell_of = &loop_;
+    if (!ours) restore_ = old;
+  } else {
+    set_wakeup_fd(old);
+    loop_.foreign_bell = true;
+  }
+}
+
 void Polling::leave() {
+  if (restore_ >= 0) {
+    set_wakeup_fd(restore_);
+    bell_of = nullptr;
+  }
   loop_.polling.store(false);
 }
 
@@ -190,7 +207,9 @@ int Loop::turn(int ms) {
   began = mg_nanos();
   if (mg_wakeq_count(mgr.wakeq) > 0) lock();  // what other threads posted is for Python: take it all in one hold
   mg_mgr_dispatch(&mgr);
+  if (!dead_sites.empty()) lock();
   if (locked()) {
+    bury_sites();
     pool_kick(this);  // jobs of this turn: one bell for all
     empty_trash();
     if (mgr.interrupted) heed_signals();  // every ring of the wakeup queue looks like one
@@ -240,7 +259,8 @@ void Loop::close() {
     last_stats.connections = 0;
   }
   bool keep_bell = false;
-  if (rung_by_signals) {
+  if (bell_of == this) {
+    bell_of = nullptr;
     int old = set_wakeup_fd(-1);
     if (old >= 0 && old != signal_pipe[1]) set_wakeup_fd(old);
     keep_bell = old == -2;  // Python may still write there: better a descriptor left open than somebody else's written to
@@ -252,10 +272,12 @@ void Loop::close() {
   closing = false;
   if (wakeq) mg_wakeq_discard(wakeq);  // whoever waits for a posted call learns that it will not be
   if (spare) Py_DECREF(reinterpret_cast<PyObject *>(std::exchange(spare, nullptr)));
-  while (sites) {
-    sites->refs = 1;
-    site_drop(sites);
+  dead_sites.clear();
+  for (Site *s = sites; s; s = s->next) {
+    s->refs = 0;
+    dead_sites.push_back(s);
   }
+  bury_sites();
   core.reset();
   for (PyObject **slot : {&handler, &report, &on_slow, &dumps, &answer, &pool}) {
     if (*slot) drop_later(std::exchange(*slot, nullptr));
@@ -272,12 +294,25 @@ Site *Loop::site_new(PyObject *h, uint64_t events) {
   return s;
 }
 
+// A connection accepted in this turn's wait refers to its listener's site, but is counted only when its OPEN event comes. So a
+// site that nobody refers to goes at the end of the dispatch, if that is still so then.
 void Loop::site_drop(Site *s) {
-  if (--s->refs > 0) return;
-  (s->prev ? s->prev->next : sites) = s->next;
-  if (s->next) s->next->prev = s->prev;
-  if (s->handler) drop_later(s->handler);
-  delete s;
+  if (--s->refs > 0 || s->dead) return;
+  s->dead = true;
+  dead_sites.push_back(s);
+}
+
+void Loop::bury_sites() {
+  while (!dead_sites.empty()) {
+    Site *s = dead_sites.back();
+    dead_sites.pop_back();
+    s->dead = false;
+    if (s->refs > 0) continue;
+    (s->prev ? s->prev->next : sites) = s->next;
+    if (s->next) s->next->prev = s->prev;
+    if (s->handler) drop_later(s->handler);
+    delete s;
+  }
 }
 
 int Loop::traverse(visitproc visit, void *arg) {
@@ -532,12 +567,12 @@ bool Loop::call_sync(const std::function<bool()> &fn) {
       0);
   finish.reset();
   if (!posted) return false;
-  Py_BEGIN_ALLOW_THREADS;
+  PyThreadState *state = PyEval_SaveThread();
   {
     std::unique_lock<std::mutex> g(shared->mutex);
     shared->cond.wait(g, [&] { return shared->done; });
   }
-  Py_END_ALLOW_THREADS;
+  relock(state);
   if (!shared->ok) {
     if (shared->t) {
       PyErr_Restore(shared->t, shared->v, shared->tb);

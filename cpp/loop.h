@@ -33,6 +33,7 @@ struct Site {
   uint64_t events;    // bit per MG_EV_…
   unsigned refs;
   Site *next, *prev;  // in loop->sites, for the garbage collector
+  bool dead = false;  // in loop->dead_sites
 };
 
 struct Loop {
@@ -49,6 +50,7 @@ struct Loop {
   uint64_t slow_ns = 0;
   uint64_t extra_events = 0;          // asked for on top of the defaults
   Site *sites = nullptr;
+  std::vector<Site *> dead_sites;     // without references, until the dispatch is over
   Conn *conns = nullptr;              // every Conn that is open, for the garbage collector
   Timer *timers = nullptr;
   Msg *spare = nullptr;               // one message object, used again and again while nobody keeps it
@@ -65,7 +67,7 @@ struct Loop {
   PyThreadState *unlocked = nullptr;  // while the lock is not held by us in poll()
   PyObject *pending_type = nullptr, *pending_value = nullptr, *pending_trace = nullptr;  // leaves poll()
   int signal_pipe[2] = {-1, -1};
-  bool rung_by_signals = false;       // Python's signal handler writes to it
+  bool foreign_bell = false;          // Python's signal handler writes to another loop's descriptor
   std::atomic<uint64_t> handler_since{0};  // ns, while a timed handler runs
   std::atomic<uint64_t> handler_serial{0};
   // statistics
@@ -115,6 +117,7 @@ struct Loop {
 
   Site *site_new(PyObject *handler, uint64_t events);
   void site_drop(Site *s);
+  void bury_sites();
   int traverse(visitproc visit, void *arg);
 
  private:
@@ -126,14 +129,16 @@ struct Loop {
 // A loop whose turn is over may not be polled by two threads: guards poll() and run().
 class Polling {
  public:
-  explicit Polling(Loop &l);
+  explicit Polling(Loop &l, bool run = false);
   ~Polling();
   bool ok() const { return ok_; }
 
  private:
+  void hang_bell(bool run);
   void leave();
   Loop &loop_;
   bool ok_;
+  int restore_ = -1;  // the wakeup descriptor of another loop
 };
 
 uint64_t default_events(bool http);

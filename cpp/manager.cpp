@@ -208,7 +208,7 @@ void poll(Loop &l, int ms) {
 }
 
 void run(Loop &l, int ms) {
-  Polling p(l);
+  Polling p(l, true);
   if (!p.ok()) raise();
   if (!l.run(ms)) raise();
 }

@@ -232,11 +232,11 @@ void out_of_time(void *arg) {
   stop_timer(job);
   bool queued = move(job, JobState::queued, JobState::settling);
   if (!queued && !move(job, JobState::running, JobState::settling)) return;
+  if (queued && job->pool) job->pool->gone(false, true);  // before anything that lets other threads run
   raise_status(MG_ETIMEDOUT, "the job took longer than its timeout", conn->id);
   take_exception(job);
   job->state.store(JobState::expired);
   if (queued) forget_work(job);
-  if (queued && job->pool) job->pool->gone(false, true);
   tell(job);
   if (job->foreign) {
     Ref r(PyObject_CallMethod(job->foreign, "cancel", nullptr));
@@ -456,11 +456,11 @@ bool PoolCore::make_room(std::unique_lock<std::mutex> &g) {
   if (overflow == Overflow::block) {
     kick();
     g.unlock();
-    Py_BEGIN_ALLOW_THREADS;
+    PyThreadState *state = PyEval_SaveThread();
     g.lock();
     room.wait_for(g, std::chrono::milliseconds(50), [this] { return shut || live() < max_queue; });
     g.unlock();
-    Py_END_ALLOW_THREADS;
+    relock(state);
     if (PyErr_CheckSignals() < 0) return false;
     g.lock();
     return true;
@@ -543,13 +543,13 @@ void PoolCore::work() {
     } else {
       idle.push_back(&bed);
       g.unlock();
-      Py_BEGIN_ALLOW_THREADS;
+      PyThreadState *state = PyEval_SaveThread();
       {
         std::unique_lock<std::mutex> b(bed.m);
         bed.cv.wait(b, [&] { return bed.up; });
         bed.up = false;
       }
-      Py_END_ALLOW_THREADS;
+      relock(state);
       g.lock();
       if (waking > 0) waking--;
       continue;
@@ -612,9 +612,9 @@ void jobs_abandon(Conn *conn) {
     unlink(job);
     bool was_queued = move(job, JobState::queued, JobState::cancelled);
     if (was_queued || move(job, JobState::running, JobState::cancelled)) {
+      if (job->pool) job->pool->gone(true, was_queued);  // before anything that lets other threads run
       if (was_queued) forget_work(job);
       tell(job);
-      if (job->pool) job->pool->gone(true, was_queued);
       if (job->foreign) {
         Ref r(PyObject_CallMethod(job->foreign, "cancel", nullptr));
         if (!r) PyErr_Clear();

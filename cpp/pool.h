@@ -63,15 +63,13 @@ struct PoolCore : std::enable_shared_from_this<PoolCore> {
   void shutdown(bool cancel);
   void ring();                      // kick(), for a job that somebody waits for
   void gone(bool cancelled, bool queued);  // a job was given up, in the queue or while it ran
+  size_t waiting() const { return live(); }  // m held
 
  private:
-  size_t live() const { return queue.size() - dead; }  // m held
+  size_t live() const { return queue.size() > dead ? queue.size() - dead : 0; }  // m held
   void sweep(std::unique_lock<std::mutex> &g);         // takes the dead out
   bool make_room(std::unique_lock<std::mutex> &g);
   bool start(std::unique_lock<std::mutex> &g);
-
- public:
-  size_t waiting() const { return live(); }
 };
 
 PyObject *conn_offload(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);

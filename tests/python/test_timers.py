@@ -196,8 +196,13 @@ def test_what_cannot_be_called_is_refused(mgr):
 def test_a_collected_manager_takes_its_timers_along():
     holder = [Manager()]
     ref = weakref.ref(holder[0])
-    timer = holder[0].timer_add(1000, lambda holder=holder: holder)
+    holder[0].timer_add(1000, lambda holder=holder: holder)
     del holder
     gc.collect()
     assert ref() is None
+
+
+def test_a_kept_timer_of_a_manager_that_is_gone_is_inactive():
+    timer = Manager().timer_add(1000, print)
     assert not timer.active
+    timer.cancel()
