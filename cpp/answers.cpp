@@ -67,7 +67,9 @@ PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject 
   Str text = {const_cast<char *>(b.data() ? b.data() : ""), b.size()};
   bool ok;
   if (text.len >= by_reference && body && PyBytes_CheckExact(body)) {
-    ok = mg_http_reply_ref(c, static_cast<int>(status), h, text, give_back, new Lent{conn->loop, Py_NewRef(body)});
+    WarmBody *w = conn->loop->warm.find(conn->loop, body);
+    ok = w ? mg_http_reply_file(c, static_cast<int>(status), h, w->fd, text.len, WarmBodies::done, w)
+           : mg_http_reply_ref(c, static_cast<int>(status), h, text, give_back, new Lent{conn->loop, Py_NewRef(body)});
   } else {
     ok = mg_http_reply_n(c, static_cast<int>(status), h, text);
   }

@@ -278,6 +278,7 @@ void Loop::close() {
     dead_sites.push_back(s);
   }
   bury_sites();
+  warm.clear();
   core.reset();
   for (PyObject **slot : {&handler, &report, &on_slow, &dumps, &answer, &pool}) {
     if (*slot) drop_later(std::exchange(*slot, nullptr));

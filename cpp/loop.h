@@ -16,6 +16,7 @@ extern "C" {
 #include "mongoose.h"
 }
 #include "ref.h"
+#include "warm.h"
 
 using Str = struct mg_str;  // the name alone is a function, too
 
@@ -55,6 +56,7 @@ struct Loop {
   Timer *timers = nullptr;
   Msg *spare = nullptr;               // one message object, used again and again while nobody keeps it
   std::vector<PyObject *> trash;      // references to give back when the lock is next held
+  WarmBodies warm;                    // large bodies that are sent often
   std::string scratch;                // header lines being built
   std::atomic<unsigned long> owner{0};  // thread that polls or polled last
   std::atomic<bool> polling{false};

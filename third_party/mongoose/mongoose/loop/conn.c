@@ -16,8 +16,6 @@
 #include "mongoose/base/printf.h"
 #include "mongoose/loop/io.h"
 
-enum { SPARE_CONNS = 1024 };
-
 static int fd_of(const struct mg_connection *c) {
   return (int) (size_t) c->fd;
 }
@@ -51,7 +49,6 @@ static struct mg_connection *fresh(struct mg_mgr *mgr) {
   struct mg_connection *c = mgr->spare;
   if (c != NULL) {
     mgr->spare = c->next;
-    mgr->nspare--;
     memset(c, 0, sizeof(*c));
   } else {
     c = (struct mg_connection *) mg_calloc(1, sizeof(*c));
@@ -86,15 +83,10 @@ static void link_out(struct mg_connection *c) {
   c->mgr->stats.connections--;
 }
 
+/* Kept, not freed: a poller may still name it for a moment, while a process being started holds a copy of the descriptor. */
 static void release(struct mg_connection *c) {
-  struct mg_mgr *mgr = c->mgr;
-  if (mgr->nspare < SPARE_CONNS) {
-    c->next = mgr->spare;
-    mgr->spare = c;
-    mgr->nspare++;
-  } else {
-    mg_free(c);
-  }
+  c->next = c->mgr->spare;
+  c->mgr->spare = c;
 }
 
 struct mg_connection *mg_conn_new(struct mg_mgr *mgr, const struct mg_sock *s, struct mg_listener *l) {
@@ -152,7 +144,7 @@ void mg_conn_hang_up(struct mg_connection *c) {
     /* Closing is not enough for epoll when a forked process has a copy of the descriptor. And if we are that process: the epoll
      * set and the socket's file are our parent's. */
     if (!mg_mgr_is_copy(c->mgr)) {
-      mg_conn_watch(c, 0);
+      if (!c->mgr->poller->close_forgets || mg_mgr_has_forked()) mg_conn_watch(c, 0);
       if (c->owns_path) mg_sock_unlink(fd_of(c));
     }
     mg_sock_close(fd_of(c));

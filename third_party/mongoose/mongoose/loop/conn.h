@@ -27,7 +27,7 @@ struct mg_seg {
   size_t after;    /* bytes of the buffer that go out between the segment before and this one */
   const char *buf; /* NULL: from file */
   size_t len;      /* bytes left */
-  int fd;          /* file to send from, closed afterwards; -1: memory */
+  int fd;          /* file to send from, closed afterwards unless somebody wants to know when it is done; -1: memory */
   int64_t ofs;     /* in that file */
   void (*done)(void *arg); /* sent or dropped: the memory is the caller's again. Runs in any phase, so without locks */
   void *arg;
@@ -185,7 +185,6 @@ struct mg_mgr {
   struct mg_connection *dirty, **dirty_last; /* has output, or flags changed */
   struct mg_connection *after, **after_last; /* flush left an event to tell */
   struct mg_connection *spare;               /* structs for reuse */
-  unsigned nspare;
   struct mg_chunk *block;                    /* where this turn's reads go */
   struct mg_chunk *spare_blocks;
   unsigned nspare_blocks;
@@ -221,6 +220,8 @@ bool mg_send(struct mg_connection *c, const void *buf, size_t len);
 bool mg_send_ref(struct mg_connection *c, const char *buf, size_t len, void (*done)(void *), void *arg);
 /* Part of a file, by sendfile; the descriptor is closed afterwards, on failure too. */
 bool mg_send_file(struct mg_connection *c, int fd, int64_t ofs, size_t len);
+/* The same, but the descriptor stays the caller's and open until done(arg), which is always called. */
+bool mg_send_file_ref(struct mg_connection *c, int fd, int64_t ofs, size_t len, void (*done)(void *), void *arg);
 size_t mg_unsent(const struct mg_connection *c); /* bytes queued: buffer, segments and files */
 
 void mg_call(struct mg_connection *c, int ev, void *ev_data); /* c->pfn, then c->fn */
@@ -249,7 +250,8 @@ void mg_mgr_dispatch(struct mg_mgr *mgr);
 void mg_mgr_flush(struct mg_mgr *mgr);
 bool mg_mgr_owes(const struct mg_mgr *mgr); /* flush left events to tell: dispatch soon, wait will not block */
 int mg_mgr_fd(const struct mg_mgr *mgr);     /* readable when wait would find something; -1 when the poller has none */
-int mg_mgr_timeout(const struct mg_mgr *mgr); /* ms until the next poll is due, -1: none */
+int mg_mgr_timeout(const struct mg_mgr *mgr); /* ms until the next poll is due, -1: none. Ask before each wait on the fd: only then do
+                                               * posts of other threads make it readable */
 
 /* Wakeups: from any thread, MG_EV_WAKEUP at the connection. mg_wakeup is false for an unknown or dead id and for a full queue. */
 bool mg_wakeup_init(struct mg_mgr *mgr);

@@ -41,6 +41,7 @@ bool mg_peers_enter(struct mg_listener *l, const struct mg_addr *a); /* false: o
 void mg_peers_leave(struct mg_listener *l, const struct mg_addr *a);
 
 /* mgr.c */
+bool mg_mgr_has_forked(void); /* some child of this process may hold copies of descriptors */
 bool mg_mgr_is_copy(const struct mg_mgr *mgr); /* made before this process was forked off: it belongs to the parent */
 void mg_conn_ready(struct mg_connection *c);
 void mg_conn_after(struct mg_connection *c);

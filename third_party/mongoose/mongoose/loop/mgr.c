@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +135,7 @@ static bool sweeps(const struct mg_mgr *mgr) {
 int mg_mgr_timeout(const struct mg_mgr *mgr) {
   uint64_t now = mg_millis(), t;
   if (mgr->wakeq == NULL) return -1;
-  if (mg_mgr_owes(mgr) || mgr->dirty != NULL || mg_wakeq_count(mgr->wakeq) > 0) return 0;
+  if (mg_mgr_owes(mgr) || mgr->dirty != NULL || !mg_wakeq_arm(mgr->wakeq)) return 0; /* posts ring from here on */
   t = least(mg_timer_next((struct mg_timer **) (size_t) &mgr->timers, now), mg_wheel_next(&mgr->wheel, now));
   if (sweeps(mgr)) t = least(t, now - mgr->last_sweep >= mgr->sweep_ms ? 0 : mgr->sweep_ms - (now - mgr->last_sweep));
   return t > 0x7fffffff ? -1 : (int) t;
@@ -215,6 +216,7 @@ static void tell_datagrams(struct mg_connection *c) {
 
 static void tell_connected(struct mg_connection *c) {
   char why[MG_SOCK_ERR];
+  if (!c->is_udp && mg_sock_pending((int) (size_t) c->fd)) return; /* somebody else's readiness */
   c->is_connecting = 0;
   c->read_due = 0;
   mg_conn_due(c);
@@ -403,15 +405,28 @@ void mg_mgr_poll(struct mg_mgr *mgr, int ms) {
   }
 }
 
-static pthread_once_t s_fork_once = PTHREAD_ONCE_INIT;
+static pthread_once_t s_once = PTHREAD_ONCE_INIT;
 static unsigned s_forks; /* generations between the first process and this one; changed only where there is one thread */
+
+static int s_has_forked;
+
+static void before_fork(void) {
+  __atomic_store_n(&s_has_forked, 1, __ATOMIC_RELAXED);
+}
 
 static void in_child(void) {
   s_forks++;
 }
 
-static void watch_forks(void) {
-  (void) pthread_atfork(NULL, NULL, in_child);
+static void once(void) {
+  struct sigaction sa;
+  (void) pthread_atfork(before_fork, NULL, in_child);
+  /* A peer that went away is an error from send or sendfile, not the end of the process. */
+  if (sigaction(SIGPIPE, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL) (void) signal(SIGPIPE, SIG_IGN);
+}
+
+bool mg_mgr_has_forked(void) {
+  return __atomic_load_n(&s_has_forked, __ATOMIC_RELAXED) != 0;
 }
 
 bool mg_mgr_is_copy(const struct mg_mgr *mgr) {
@@ -436,7 +451,7 @@ void mg_mgr_init(struct mg_mgr *mgr) {
   mgr->dns6.url = "udp://[2001:4860:4860::8888]:53";
   mgr->ask = MG_ASK_POLL | MG_ASK_WRITE;
   mgr->sweep_ms = SWEEP_MS;
-  pthread_once(&s_fork_once, watch_forks);
+  pthread_once(&s_once, once);
   mgr->forks = s_forks;
   mgr->now = mgr->started = mgr->last_sweep = mg_millis();
   mgr->max_connections = most_connections();

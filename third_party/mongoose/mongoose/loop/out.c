@@ -87,16 +87,22 @@ void mg_send_added(struct mg_connection *c) {
 }
 
 static void seg_free(struct mg_seg *s) {
-  if (s->fd >= 0) close(s->fd);
-  if (s->done != NULL) s->done(s->arg);
+  if (s->done != NULL) {
+    s->done(s->arg);
+  } else if (s->fd >= 0) {
+    close(s->fd);
+  }
   mg_free(s);
 }
 
 static bool add_seg(struct mg_connection *c, struct mg_seg seg) {
   struct mg_seg *s = c->is_dead || c->is_udp ? NULL : (struct mg_seg *) mg_malloc(sizeof(*s));
   if (s == NULL) {
-    if (seg.fd >= 0) close(seg.fd);
-    if (seg.done != NULL) seg.done(seg.arg);
+    if (seg.done != NULL) {
+      seg.done(seg.arg);
+    } else if (seg.fd >= 0) {
+      close(seg.fd);
+    }
     return false;
   }
   *s = seg;
@@ -129,6 +135,14 @@ bool mg_send_file(struct mg_connection *c, int fd, int64_t ofs, size_t len) {
     return !c->is_dead;
   }
   return add_seg(c, (struct mg_seg){.len = len, .fd = fd, .ofs = ofs});
+}
+
+bool mg_send_file_ref(struct mg_connection *c, int fd, int64_t ofs, size_t len, void (*done)(void *), void *arg) {
+  if (len == 0) {
+    done(arg);
+    return !c->is_dead;
+  }
+  return add_seg(c, (struct mg_seg){.len = len, .fd = fd, .ofs = ofs, .done = done, .arg = arg});
 }
 
 void mg_out_swap(struct mg_connection *c, struct mg_out *o) {

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -413,6 +414,11 @@ int mg_sock_connect(struct mg_sock *s, const char *url, char err[MG_SOCK_ERR]) {
   s->is_unix = u.kind == MG_SOCK_UNIX;
   if (!s->is_unix) read_local(fd, &s->loc);
   return MG_OK;
+}
+
+bool mg_sock_pending(int fd) {
+  struct pollfd p = {fd, POLLOUT, 0}; /* asking for the error would take it away */
+  return poll(&p, 1, 0) == 0;
 }
 
 int mg_sock_connected(int fd, char err[MG_SOCK_ERR]) {

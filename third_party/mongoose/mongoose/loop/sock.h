@@ -43,6 +43,7 @@ int mg_sock_listen(struct mg_sock *s, const char *url, const struct mg_sock_opts
 
 /* Start a non-blocking connect to a numeric address, localhost or a Unix path. MG_ERESOLVE for other host names. */
 int mg_sock_connect(struct mg_sock *s, const char *url, char err[MG_SOCK_ERR]);
+bool mg_sock_pending(int fd); /* still on its way to the peer */
 int mg_sock_connected(int fd, char err[MG_SOCK_ERR]); /* after writability: MG_OK, or why it failed */
 
 /* What an adopted descriptor is: fills s, makes it non-blocking. */

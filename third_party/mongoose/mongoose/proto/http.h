@@ -32,6 +32,9 @@ bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, s
 /* The same, the body by reference until done(arg), which is always called. */
 bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg);
 
+/* The same, the body from the first len bytes of a file, by sendfile; fd stays the caller's, open until done(arg). */
+bool mg_http_reply_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg);
+
 /* ---- answering piece by piece ---- */
 
 /* The head of an answer whose body follows in mg_http_write_chunk calls: chunked for HTTP/1.1, until the close for HTTP/1.0,

@@ -217,22 +217,31 @@ bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, s
   return true;
 }
 
-bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {
+/* The head of a whole answer whose body goes out by reference. *with_body is false when there is to be none after all. */
+static bool reply_head(struct mg_connection *c, int code, struct mg_str headers, size_t len, bool *with_body) {
   struct mg_http_xchg *x;
-  char *p = whole_head(c, code, headers, body.len, 0, &x);
-  if (p == NULL) {
-    if (done != NULL) done(arg);
-    return false;
-  }
+  char *p = whole_head(c, code, headers, len, 0, &x);
+  if (p == NULL) return false;
   c->send.len = (size_t) (p - (char *) c->send.buf);
   if (x != NULL) mg_xchg_done(c, mg_http_of(c), x);
   c->is_resp = 0;
   mg_send_added(c);
-  if ((x != NULL && x->is_head) || without_body(code)) {
-    if (done != NULL) done(arg);
-    return true;
-  }
-  return mg_send_ref(c, body.buf, body.len, done, arg);
+  *with_body = !(x != NULL && x->is_head) && !without_body(code);
+  return true;
+}
+
+bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {
+  bool with_body = false, ok = reply_head(c, code, headers, body.len, &with_body);
+  if (ok && with_body) return mg_send_ref(c, body.buf, body.len, done, arg);
+  if (done != NULL) done(arg);
+  return ok;
+}
+
+bool mg_http_reply_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg) {
+  bool with_body = false, ok = reply_head(c, code, headers, len, &with_body);
+  if (ok && with_body) return mg_send_file_ref(c, fd, 0, len, done, arg);
+  done(arg);
+  return ok;
 }
 
 void mg_http_reply(struct mg_connection *c, int code, const char *headers, const char *body_fmt, ...) {
