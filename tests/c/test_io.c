@@ -170,24 +170,54 @@ LOOP_TEST(a_draining_connection_is_read_no_further) {
 }
 
 /* As after a fork: epoll goes by the open file, which the copy keeps alive, and would report for a connection that is no more. */
-TEST(a_copy_of_its_descriptor_does_not_keep_a_connection_ready) {
+TEST(a_copy_in_a_forked_process_does_not_keep_a_connection_ready) {
   struct peer p;
   struct pollfd pfd;
-  int copy;
+  int hold[2], state;
+  pid_t child;
+  char ch;
   up("tcp://127.0.0.1:0", NULL);
   p = dial(server);
   CHECK(UNTIL(accepted == 1));
-  copy = dup((int) (size_t) conn->fd);
+  CHECK_INT(pipe(hold), 0);
+  child = fork();
+  if (child == 0) { /* keeps the copy until it is told to go */
+    close(hold[1]);
+    _exit(read(hold[0], &ch, 1) != 0);
+  }
   conn->is_closing = 1;
   CHECK(UNTIL(closes == 1));
   say(&p, "anybody there?");
+  pfd.fd = mg_mgr_fd(&mgr);
+  pfd.events = POLLIN;
+  CHECK_INT(poll(&pfd, 1, 50), 0); /* loopback: it was there before say() returned */
+  close(hold[0]);
+  close(hold[1]);
+  CHECK(waitpid(child, &state, 0) == child);
+  hang_up(&p);
+  loop_down();
+}
+
+TEST(a_copy_of_an_adopted_descriptor_does_not_keep_its_connection_ready) {
+  struct pollfd pfd;
+  int sv[2], copy;
+  struct mg_connection *c;
+  up("tcp://127.0.0.1:0", NULL);
+  CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+  copy = dup(sv[0]);
+  c = mg_wrapfd(&mgr, sv[0], NULL, NULL);
+  CHECK(c != NULL);
+  turns(2);
+  c->is_closing = 1;
+  turns(3);
+  CHECK_INT(write(sv[1], "x", 1), 1);
   pfd.fd = copy;
   pfd.events = POLLIN;
   CHECK_INT(poll(&pfd, 1, 10000), 1);
   pfd.fd = mg_mgr_fd(&mgr);
   CHECK_INT(poll(&pfd, 1, 0), 0);
   close(copy);
-  hang_up(&p);
+  close(sv[1]);
   loop_down();
 }
 

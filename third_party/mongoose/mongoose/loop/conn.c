@@ -141,10 +141,11 @@ void mg_conn_hang_up(struct mg_connection *c) {
   c->is_closing = 1;
   mg_deadline_clear(&c->mgr->wheel, &c->deadline);
   if (fd_of(c) >= 0) {
-    /* Closing is not enough for epoll when a forked process has a copy of the descriptor. And if we are that process: the epoll
-     * set and the socket's file are our parent's. */
+    /* Closing is not enough for epoll when there is a copy of the descriptor: in a forked process, or in the hands of whoever gave
+     * us theirs. What we accepted ourselves has none before the first fork. And if we are the forked process: the epoll set and
+     * the socket's file are our parent's. */
     if (!mg_mgr_is_copy(c->mgr)) {
-      if (!c->mgr->poller->close_forgets || mg_mgr_has_forked()) mg_conn_watch(c, 0);
+      if (!c->is_accepted || !c->mgr->poller->close_forgets || mg_mgr_has_forked()) mg_conn_watch(c, 0);
       if (c->owns_path) mg_sock_unlink(fd_of(c));
     }
     mg_sock_close(fd_of(c));
