@@ -55,7 +55,8 @@ PyObject *get_size(PyObject *o, void *which) {
   if (c) {
     switch (static_cast<Size>(reinterpret_cast<intptr_t>(which))) {
       case RECV_LEN: v = c->recv.len; break;
-      case SEND_LEN: v = mg_unsent(c); break;
+      // What is held back belongs to the loop's own bookkeeping, which another thread must not follow.
+      case SEND_LEN: v = self_of(o)->loop->on_thread() ? mg_unsent(c) : c->send.len + c->seg_bytes; break;
       case RECV_SIZE: v = c->recv.size; break;
       case SEND_SIZE: v = c->send.size; break;
     }

@@ -215,11 +215,31 @@ PyObject *body_enter(PyObject *self, PyObject *) {
   return Py_NewRef(self);
 }
 
+// Half an answer must not look whole, nor may the client wait for the rest of one that nobody can finish. Any thread.
+void give_up(Body *b) {
+  Conn *conn = b->conn;
+  if (b->ended || !conn->c || conn->loop->closing || conn->loop->closed) return;
+  b->ended = true;
+  KeepError keep;
+  unsigned long number = b->number;
+  auto hold = std::make_shared<Ref>(Ref::borrow(reinterpret_cast<PyObject *>(conn)));
+  auto cut = [hold, number] {
+    auto *c = reinterpret_cast<Conn *>(hold->get());
+    if (!c->c || !mg_http_aim(c->c, number)) return;
+    mg_http_cut(c->c);
+    mg_http_unaim(c->c);
+  };
+  if (conn->loop->on_thread()) {
+    cut();
+  } else if (!conn->loop->post(cut, 0)) {
+    PyErr_Clear();
+  }
+}
+
 PyObject *body_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   Body *b = body_of(self);
-  if (n > 0 && args[0] != Py_None) {  // half an answer must not look whole
-    Ref r(b->conn->c ? PyObject_CallMethod(reinterpret_cast<PyObject *>(b->conn), "close", nullptr) : Py_NewRef(Py_None));
-    if (!r) return nullptr;
+  if (n > 0 && args[0] != Py_None) {
+    give_up(b);
     Py_RETURN_FALSE;
   }
   Ref r(body_end(self, nullptr, 0, nullptr));
@@ -246,6 +266,7 @@ int body_traverse(PyObject *self, visitproc visit, void *arg) {
 void body_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
+  give_up(body_of(self));
   Py_XDECREF(reinterpret_cast<PyObject *>(body_of(self)->conn));
   PyObject_GC_Del(self);
   Py_DECREF(type);
@@ -267,7 +288,8 @@ PyGetSetDef body_getset[] = {
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 PyType_Slot body_slots[] = {
-    {Py_tp_doc, const_cast<char *>("An answer under way; made by start_response(). A context manager that ends it.")},
+    {Py_tp_doc, const_cast<char *>("An answer under way; made by start_response(). A context manager that ends it.\n\n"
+         "One that is dropped before its end is cut: the connection closes, so that the client does not wait for the rest.")},
     {Py_tp_methods, body_methods},
     {Py_tp_getset, body_getset},
     {Py_tp_traverse, reinterpret_cast<void *>(body_traverse)},
@@ -333,8 +355,7 @@ void conn_fail_request(Conn *conn) {
   if (!c || c->is_dead || !mg_http_busy(c)) return;
   if (mg_http_current(c) == 0 ||
       !mg_http_reply_n(c, 500, mg_str_n(type, sizeof(type) - 1), mg_str_n(text, sizeof(text) - 1))) {
-    c->is_closing = 1;  // cut an answer that had begun: the client sees that it is not whole
-    mg_touch(c);
+    mg_http_cut(c);  // it had begun: the client must see that it is not whole
   }
 }
 

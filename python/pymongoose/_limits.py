@@ -28,7 +28,7 @@ class Limits:
     max_requests: int = 10_000
     """Requests on one connection, then it is closed politely."""
     header_timeout: float = 10.0
-    """From the first byte of a request to the end of its head (408)."""
+    """From accept, or from the first byte of a later request, to the end of the head (408; silently when not a byte came)."""
     body_timeout: float = 30.0
     """Without a byte of a body that is expected (408)."""
     body_grace: float = 10.0

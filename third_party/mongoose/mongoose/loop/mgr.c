@@ -93,13 +93,12 @@ void mg_read_due(struct mg_connection *c, uint64_t ms) {
 static void deadline_passed(struct mg_deadline *d, void *arg) {
   struct mg_connection *c = (struct mg_connection *) ((char *) d - offsetof(struct mg_connection, deadline));
   struct mg_mgr *mgr = (struct mg_mgr *) arg;
-  static const struct linger now = {1, 0};
   if (c->is_dead) return;
   if (c->write_due != 0 && c->write_due <= mgr->now) {
     c->write_due = 0;
     c->is_failed = 1; /* reset, not a polite end: the kernel need not keep what the peer does not read */
     c->is_closing = 1;
-    (void) setsockopt((int) (size_t) c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    mg_sock_reset_on_close((int) (size_t) c->fd);
     mgr->stats.timeouts++;
     MG_DEBUG(("%lu peer took no output in time", c->id));
   } else if (c->read_due != 0 && c->read_due <= mgr->now) {
@@ -331,6 +330,7 @@ static void flush_one(struct mg_connection *c) {
   struct mg_mgr *mgr = c->mgr;
   enum mg_out_result res = MG_OUT_EMPTY;
   size_t put = c->put;
+  bool goes_on = false; /* a protocol that waited for room looks at its input again */
   if (c->is_dead || c->is_connecting || (c->is_listening && !c->is_closing && !c->is_draining)) {
     if (c->is_connecting && c->is_closing) mg_conn_hang_up(c);
     return;
@@ -366,6 +366,7 @@ static void flush_one(struct mg_connection *c) {
   }
   if (c->is_choked && mg_unsent(c) <= c->listener->limits.send_low) {
     c->is_choked = 0;
+    goes_on = c->recv.len > 0;
     mg_conn_after(c);
   } else if (c->put != put && (c->ask & MG_ASK_WRITE)) {
     mg_conn_after(c);
@@ -381,6 +382,7 @@ static void flush_one(struct mg_connection *c) {
     }
   }
   update_interest(c, res == MG_OUT_BLOCKED);
+  if (goes_on) mg_touch(c);
 }
 
 void mg_mgr_flush(struct mg_mgr *mgr) {

@@ -148,6 +148,11 @@ void mg_sock_unlink(int fd) {
   }
 }
 
+void mg_sock_reset_on_close(int fd) {
+  static const struct linger now = {1, 0};
+  (void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
 void mg_sock_shut(int fd) {
   (void) shutdown(fd, SHUT_WR);
 }

@@ -55,6 +55,7 @@ int mg_sock_accept(const struct mg_sock *listener, struct mg_sock *out);
 
 void mg_sock_close(int fd);
 void mg_sock_unlink(int fd); /* remove the file that a listening Unix socket is bound to */
+void mg_sock_reset_on_close(int fd); /* close() then resets instead of ending politely */
 void mg_sock_shut(int fd); /* no more output; the peer reads the end */
 /* Scheme of a URL ("http"), empty when it has none. */
 struct mg_str mg_url_scheme(const char *url);

@@ -44,6 +44,10 @@ bool mg_http_start(struct mg_connection *c, int code, struct mg_str headers);
 void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len);
 void mg_http_printf_chunk(struct mg_connection *c, const char *fmt, ...);
 
+/* Give an answer that has begun up: the connection ends, and in a way that shows the client that the answer is not whole - by the
+ * missing end of a chunked or counted body, by a reset where the close itself would be the end. */
+void mg_http_cut(struct mg_connection *c);
+
 /* ---- answering later ---- */
 
 /* In the handler of a request: its answer comes later, other requests of the connection may go on meanwhile. The number
@@ -52,6 +56,9 @@ unsigned long mg_http_defer(struct mg_connection *c);
 /* Point the functions above at that exchange, until mg_http_unaim. False when it is answered or gone. */
 bool mg_http_aim(struct mg_connection *c, unsigned long exchange);
 void mg_http_unaim(struct mg_connection *c);
+/* For who aims while somebody else may be aiming: where to (0: nowhere) before; and point there again, answered or not. */
+unsigned long mg_http_aimed(const struct mg_connection *c);
+void mg_http_aim_back(struct mg_connection *c, unsigned long exchange);
 /* Number of the exchange that waits for an answer now, 0 for none. */
 unsigned long mg_http_current(const struct mg_connection *c);
 /* In MG_EV_HTTP_HDRS: has the whole body arrived with the head? */

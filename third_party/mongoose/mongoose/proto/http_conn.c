@@ -417,6 +417,10 @@ static bool read_body(struct mg_connection *c, struct mg_http_conn *hc) {
     hc->cur->linger = 1;
     return next_request(c, hc);
   }
+  if (c->recv.len < (hc->p.chunked ? hc->raw_at : hc->head_len + hc->body_len)) { /* our offsets are for bytes that are gone */
+    mg_error(c, "a request's body was taken out of the receive buffer before it was whole");
+    return false;
+  }
   return collect_body(c, hc);
 }
 
@@ -441,8 +445,17 @@ void mg_http_go_on(struct mg_connection *c) {
           break;
         }
         if (c->recv.len == 0) {
-          if (hc->queue == NULL) idle(c, hc);
-          return;
+          if (hc->queue == NULL) {
+            idle(c, hc);
+            return;
+          }
+          more = false;
+          break;
+        }
+        if (MG_UNLIKELY(c->is_choked) && hc->p.scanned == 0) { /* who does not read his answers gets no more of them */
+          if (c->read_due != 0) mg_read_due(c, 0);             /* send_timeout watches over him */
+          more = false;
+          break;
         }
         more = read_head(c, hc);
         if (more && hc->phase == MG_HTTP_HEAD) fresh_head(hc);
@@ -469,7 +482,7 @@ void mg_http_go_on(struct mg_connection *c) {
   if (c->is_closing || c->is_draining || c->is_dead) return;
   /* Somebody who asks faster than he is answered is read no further. */
   if (hc->phase == MG_HTTP_ANSWER || hc->phase == MG_HTTP_HEAD) {
-    bool stop = c->recv.len >= PIPELINE_BYTES && (hc->phase == MG_HTTP_ANSWER || hc->queue != NULL);
+    bool stop = c->recv.len >= PIPELINE_BYTES && (hc->phase == MG_HTTP_ANSWER || hc->queue != NULL || c->is_choked);
     if (stop != hc->stopped_reading) {
       hc->stopped_reading = stop;
       c->is_full = stop;

@@ -359,6 +359,15 @@ void mg_http_printf_chunk(struct mg_connection *c, const char *fmt, ...) {
   mg_iobuf_free(&io);
 }
 
+void mg_http_cut(struct mg_connection *c) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
+  if (c->is_dead) return;
+  if (x != NULL && x->answer == MG_ANSWER_STREAM && x->framing == MG_FRAME_CLOSE) mg_sock_reset_on_close((int) (size_t) c->fd);
+  c->is_closing = 1;
+  mg_touch(c);
+}
+
 /* ---- refusing ---- */
 
 void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status, const char *why) {

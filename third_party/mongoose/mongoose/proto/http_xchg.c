@@ -149,12 +149,26 @@ bool mg_http_aim(struct mg_connection *c, unsigned long number) {
   return true;
 }
 
-void mg_http_unaim(struct mg_connection *c) {
+void mg_http_aim_back(struct mg_connection *c, unsigned long number) {
   struct mg_http_conn *hc = mg_http_of(c);
+  struct mg_http_xchg *x = NULL;
   if (hc == NULL) return;
   watch_target(c, hc);
-  hc->target = NULL;
-  mg_xchg_aim(c, hc, hc->cur);
+  if (number != 0) {
+    x = hc->cur == &hc->now && hc->now.number == number ? &hc->now : hc->queue;
+    while (x != NULL && x->number != number) x = x->next;
+  }
+  hc->target = x;
+  mg_xchg_aim(c, hc, x != NULL ? x : hc->cur);
+}
+
+void mg_http_unaim(struct mg_connection *c) {
+  mg_http_aim_back(c, 0);
+}
+
+unsigned long mg_http_aimed(const struct mg_connection *c) {
+  const struct mg_http_conn *hc = mg_http_of(c);
+  return hc != NULL && hc->target != NULL ? hc->target->number : 0;
 }
 
 unsigned long mg_http_current(const struct mg_connection *c) {
