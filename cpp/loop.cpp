@@ -49,7 +49,9 @@ int set_wakeup_fd(int fd) {
   Ref args(Py_BuildValue("(i)", fd)), kw(Py_BuildValue("{s:O}", "warn_on_full_buffer", Py_False));
   Ref old(fn && args && kw ? PyObject_Call(fn.get(), args.get(), kw.get()) : nullptr);
   int result = old ? static_cast<int>(PyLong_AsLong(old.get())) : -2;
+  bool interrupt = !old && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
   PyErr_Clear();
+  if (interrupt) PyErr_SetInterrupt();  // it came while we were in there: let it come again where it is looked for
   return result;
 }
 

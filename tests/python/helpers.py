@@ -17,11 +17,15 @@ from pymongoose import Manager
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
+# A test run that was itself started in the background ignores SIGINT, and its children would, too.
+CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def program(code: str, *args: str) -> subprocess.Popen[str]:
     """Python with this code and the same path as ours; its output is told apart."""
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
     return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-c", code, *args],
+        [sys.executable, "-X", "faulthandler", "-c", CTRL_C + code, *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,13 +1,16 @@
 """Answers leave in the order of the requests, whoever gives them and whenever."""
 
+import contextlib
 import queue
 import random
+import socket
 import threading
 
 import pytest
-from conftest import Until, eventually, on_http, parse, parse_all, read_all
+from conftest import DEADLINE, Until, eventually, on_http, parse, parse_all, read_all
+from helpers import poll_until
 
-from pymongoose import ConnectionClosed, Limits, MongooseError
+from pymongoose import ConnectionClosed, Limits, Manager, MongooseError
 
 
 def request(target="/", headers="", body=b"", method="GET"):
@@ -255,3 +258,33 @@ def test_q25_without_defer_a_late_reply_belongs_to_its_own_request(serve):
         assert [a.body for a in answers] == [b"/%d" % i for i in range(30)]
     for thread in threads:
         thread.join(15)
+
+
+def test_who_does_not_read_his_answers_gets_no_more_of_them():
+    """4 KB of requests must not become 15 MB of answers in our memory; who reads gets them all."""
+    served = []
+    body = b"x" * 100_000
+
+    def handle(conn, msg):
+        served.append(msg.uri)
+        conn.reply(200, bytearray(body))
+
+    limits = Limits(send_high=300_000, send_low=100_000)
+    with Manager(on_http(handle)) as mgr:
+        address = mgr.listen("http://127.0.0.1:0", limits=limits).local_addr[:2]
+        with socket.create_connection(address, DEADLINE) as sock:
+            sock.sendall(b"".join(request(f"/{i}") for i in range(150)))
+            poll_until(mgr, lambda: served)
+            assert len(served) == 3
+            got = bytearray()
+            sock.setblocking(False)
+
+            def read():
+                with contextlib.suppress(BlockingIOError):
+                    got.extend(sock.recv(1 << 20))
+                return got.count(b"HTTP/1.1 200") == 150 and got.endswith(body)
+
+            poll_until(mgr, read)
+        answers = parse_all(bytes(got))
+    assert [a.body for a in answers] == [body] * 150
+    assert served == [f"/{i}" for i in range(150)]

@@ -16,6 +16,7 @@ from helpers import REQUEST, collect, poll_until, run_program
 from pymongoose import (
     MG_EV_ACCEPT,
     MG_EV_CLOSE,
+    MG_EV_HTTP_HDRS,
     MG_EV_HTTP_MSG,
     MG_EV_READ,
     ConnectionClosed,
@@ -526,3 +527,68 @@ gc.collect()
 print("end")
 """
     assert run_program(code) == "end\n"
+
+
+def test_a_close_handler_may_wake_others_while_the_manager_closes():
+    answers = []
+
+    def handle(conn, ev, data):
+        if ev == MG_EV_CLOSE:
+            answers.append(mgr.wakeup(listener_id, b"x"))
+
+    mgr = Manager(handle, enable_wakeup=True)
+    listener = mgr.listen("tcp://127.0.0.1:0")
+    listener_id = listener.id
+    with socket.create_connection(listener.local_addr[:2], DEADLINE):
+        poll_until(mgr, lambda: len(mgr.connections) == 2)
+        mgr.close()
+    assert answers == [False, False]
+
+
+def test_sending_to_a_peer_that_is_about_to_hear_of_its_close_says_closed():
+    peers, said = [], []
+
+    def handle(conn, ev, data):
+        if ev == MG_EV_ACCEPT:
+            peers.append(conn)
+        elif ev == MG_EV_CLOSE and conn in peers:
+            peers.remove(conn)
+            for other in peers:
+                with pytest.raises(ConnectionClosed):
+                    other.send(b"bye")
+                said.append(other)
+
+    with Manager(handle) as mgr:
+        listener = mgr.listen("tcp://127.0.0.1:0")
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(socket.create_connection(listener.local_addr[:2], DEADLINE))
+            poll_until(mgr, lambda: len(peers) == 3)
+            for conn in peers:
+                conn.close()
+            poll_until(mgr, lambda: not peers)
+    assert len(said) == 3  # two, then one
+
+
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 500"])
+def test_taking_half_a_body_out_of_the_buffer_ends_the_connection(framing):
+    """What was counted is gone: going on would take other memory for the body."""
+    events = []
+
+    def handle(conn, ev, data):
+        events.append(ev)
+        if ev == MG_EV_HTTP_HDRS:
+            conns.append(conn)
+
+    conns = []
+    with Manager(handle) as mgr:
+        listener = mgr.listen("http://127.0.0.1:0")
+        with socket.create_connection(listener.local_addr[:2], DEADLINE) as sock:
+            head = f"POST / HTTP/1.1\r\nHost: a\r\nX-Pad: {'y' * 3000}\r\n{framing}\r\n\r\n"
+            sock.sendall(head.encode() + b"5\r\nhello\r\n")
+            poll_until(mgr, lambda: conns and conns[0].recv_len > 3000)
+            assert conns[0].consume(1 << 20) > 3000
+            sock.sendall(b"5")
+            poll_until(mgr, lambda: not conns[0].id)
+            assert read_all(sock) == b""
+    assert MG_EV_HTTP_MSG not in events

@@ -1018,3 +1018,35 @@ def test_an_array_is_a_result_by_its_bytes_only_when_it_says_so(serve):
         offloading(lambda msg: memoryview(array.array("I", [1, 2])).cast("B")), workers=1
     )
     assert get(server.port).body == array.array("I", [1, 2]).tobytes()
+
+
+def test_an_answer_begun_in_then_leaves_the_callback_at_its_own_request(serve, gate):
+    """Not at the request behind it, whose body is still on its way."""
+
+    def then(conn, result):
+        body = conn.start_response(200)
+        body.write("begun ")
+        conn.http_chunk("and ")
+        body.end("done")
+        with pytest.raises(MongooseError):
+            conn.reply(200, "for nobody")
+
+    def handle(conn, msg):
+        if msg.uri == "/job":
+            conn.offload(gate, then=then)
+        else:
+            conn.reply(200, msg.body_bytes)
+
+    server = serve(on_http(handle), workers=1)
+    with server.connect() as sock:
+        sock.sendall(b"GET /job HTTP/1.1\r\nHost: a\r\n\r\n")
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nha")
+        gate.wait()
+        eventually(lambda: server.mgr.stats().requests == 2)
+        gate.open.set()
+        begun = b""
+        while b"0\r\n\r\n" not in begun:
+            begun += sock.recv(65536)
+        sock.sendall(b"lf")
+        answers = parse_all(begun + read_all(sock))
+    assert [(a.status, a.body) for a in answers] == [(200, b"begun and done"), (200, b"half")]
