@@ -30,16 +30,18 @@ PyObject *core_error(Conn *conn) {
 // Points the core at an exchange for as long as it lives.
 class Aim {
  public:
-  Aim(mg_connection *c, unsigned long number) : c_(number ? c : nullptr), ok_(!number || mg_http_aim(c, number)) {
+  Aim(mg_connection *c, unsigned long number)
+      : c_(number ? c : nullptr), before_(mg_http_aimed(c)), ok_(!number || mg_http_aim(c, number)) {
     if (!ok_) c_ = nullptr;
   }
   ~Aim() {
-    if (c_) mg_http_unaim(c_);
+    if (c_) mg_http_aim_back(c_, before_);  // inside of a then= callback that is its own exchange
   }
   explicit operator bool() const { return ok_; }
 
  private:
   mg_connection *c_;
+  unsigned long before_;
   bool ok_;
 };
 

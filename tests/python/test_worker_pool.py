@@ -1040,7 +1040,9 @@ def test_an_answer_begun_in_then_leaves_the_callback_at_its_own_request(serve, g
     server = serve(on_http(handle), workers=1)
     with server.connect() as sock:
         sock.sendall(b"GET /job HTTP/1.1\r\nHost: a\r\n\r\n")
-        sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nha")
+        sock.sendall(
+            b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nha"
+        )
         gate.wait()
         eventually(lambda: server.mgr.stats().requests == 2)
         gate.open.set()
