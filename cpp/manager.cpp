@@ -249,7 +249,7 @@ void close(Loop &l) {
 bool wakeup(Loop &l, unsigned long id, py::object data) {
   Bytes b;
   if (!b.init(data.ptr(), "data")) raise();
-  if (l.closed) return false;
+  if (l.closed || l.closing) return false;  // closing: the queue is not the core's any more
   bool ok = mg_wakeup(&l.mgr, id, b.data(), b.size());
   if (!ok) l.posted_refused++;
   return ok;
