@@ -47,6 +47,7 @@ PyObject *send(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
   bool ok = b.size() >= 16384 && PyBytes_CheckExact(a[0]) && !c->is_udp ? send_lent(conn, a[0], b.data(), b.size())
                                                                        : mg_send(c, b.data(), b.size());
   if (!ok && c->is_udp) return raise_status(MG_EIO, strerror(c->last_errno), conn->id);
+  if (!ok && c->is_dead) return raise_closed();  // its CLOSE event is on its way
   if (!ok) return raise_status(MG_ENOMEM, nullptr, conn->id);
   Py_RETURN_NONE;
 }
