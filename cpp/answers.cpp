@@ -95,14 +95,13 @@ PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool e
   Bytes b;
   if (!c) return raise_closed();
   if (data && !b.init(data, "data")) return nullptr;
-  if (mg_unsent(c) + b.size() > c->listener->limits.send_max && mg_unsent(c) > 0) {
-    PyErr_Clear();
-    raise_status(MG_EFULL, "the peer does not read fast enough: too much output is waiting (see full and on_drain)", conn->id);
-    return nullptr;
-  }
   Aim aim(c, number);
   if (!aim && end && b.size() == 0) Py_RETURN_NONE;  // its Content-Length ended it
   if (!aim) return raise_status(MG_ESTATE, "this answer is complete already", conn->id);
+  size_t waiting = mg_unsent(c);  // what this answer has put aside until its turn counts, too
+  if (waiting > 0 && waiting + b.size() > c->listener->limits.send_max) {
+    return raise_status(MG_EFULL, "the peer does not read fast enough: too much output is waiting (see full and on_drain)", conn->id);
+  }
   if (b.size() > 0) mg_http_write_chunk(c, b.data(), b.size());
   if (end) mg_http_write_chunk(c, nullptr, 0);
   Py_RETURN_NONE;

@@ -248,10 +248,15 @@ PyObject *body_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
 
 PyObject *body_full(PyObject *self, void *) {
   const Conn *conn = body_of(self)->conn;
-  const mg_connection *c = conn->c;
+  mg_connection *c = conn->c;
   if (!c) Py_RETURN_FALSE;
   // What an exchange has put aside changes under the loop's hands: other threads look at the flag that says as much.
-  return PyBool_FromLong(conn->loop->on_thread() ? mg_unsent(c) >= c->listener->limits.send_high : c->is_choked);
+  if (!conn->loop->on_thread()) return PyBool_FromLong(c->is_choked);
+  unsigned long before = mg_http_aimed(c);
+  bool aimed = mg_http_aim(c, body_of(self)->number);
+  size_t waiting = mg_unsent(c);
+  if (aimed) mg_http_aim_back(c, before);
+  return PyBool_FromLong(waiting >= c->listener->limits.send_high);
 }
 PyObject *body_closed(PyObject *self, void *) {
   return PyBool_FromLong(!body_of(self)->conn->c || body_of(self)->ended);

@@ -6,7 +6,18 @@ import socket
 import threading
 
 import pytest
-from conftest import Cut, Until, eventually, parse, parse_all, read_all, read_answer
+from conftest import (
+    DEADLINE,
+    Cut,
+    Until,
+    eventually,
+    on_http,
+    parse,
+    parse_all,
+    read_all,
+    read_answer,
+)
+from helpers import poll_until
 
 from pymongoose import (
     MG_EV_CLOSE,
@@ -14,6 +25,7 @@ from pymongoose import (
     MG_EV_HTTP_MSG,
     ConnectionClosed,
     Limits,
+    Manager,
     MongooseError,
     QueueFull,
 )
@@ -529,3 +541,34 @@ def test_stream_of_a_status_without_body_sends_none(serve, status):
     data = server.talk(request() + request(headers="Connection: close\r\n"))
     assert [a.status for a in parse_all(data)] == [status] * 2
     assert b"not sent" not in data
+
+
+def test_a_stream_behind_an_unanswered_request_is_full_like_any_other():
+    """Its pieces are put aside until its turn: they must not pile up without a bound."""
+    replies = []
+
+    def handle(conn, msg):
+        replies.append(conn.defer())
+
+    limits = Limits(send_high=50_000, send_low=10_000, send_max=100_000)
+    with Manager(on_http(handle)) as mgr:
+        address = mgr.listen("http://127.0.0.1:0", limits=limits).local_addr[:2]
+        with socket.create_connection(address, DEADLINE) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+            poll_until(mgr, lambda: len(replies) == 2)
+            body = replies[1].start_response(200)
+            body.write(b"x" * 40_000)
+            assert not body.full
+            body.write(b"y" * 40_000)
+            assert body.full
+            mgr.poll(0)
+            assert body.full
+            with pytest.raises(QueueFull):
+                body.write(b"z" * 40_000)
+            replies[0].reply(200, b"first")
+            poll_until(mgr, lambda: not body.full)
+            body.end()
+            mgr.poll(0)
+            first, rest = read_answer(sock)
+            second, rest = read_answer(sock, have=rest)
+    assert (first.body, second.body, rest) == (b"first", b"x" * 40_000 + b"y" * 40_000, b"")
