@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from conftest import Until, on_http, parse, parse_all, read_all, read_answer
+from conftest import Until, get, on_http, parse, parse_all, read_all, read_answer
 
 from pymongoose import MG_EV_ACCEPT, MG_EV_CLOSE, MG_EV_HTTP_MSG, ConnectionClosed, MongooseError
 
@@ -513,3 +513,15 @@ def test_head_of_a_chunked_answer_has_no_body(serve):
     )
     assert len(parse_all(data, head=True)) == 2
     assert b"not sent" not in data
+
+
+def test_a_large_body_under_transfer_encoding_chunked_is_chunked_however_often(serve):
+    """Sent as it is, it would be read as chunks: its bytes would be the framing."""
+    body = b"5000\r\n" * 10_000
+
+    def handle(conn, msg):
+        conn.reply(200, body, {"Transfer-Encoding": "chunked"})
+
+    server = serve(on_http(handle))
+    for _ in range(12):  # from the tenth on from a file
+        assert get(server.port).body == body

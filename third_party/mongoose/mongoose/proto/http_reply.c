@@ -2,7 +2,9 @@
 #include <stdarg.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/types.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "mongoose/base/clock.h"
 #include "mongoose/base/printf.h"
@@ -231,14 +233,36 @@ static bool reply_head(struct mg_connection *c, int code, struct mg_str headers,
 }
 
 bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {
-  bool with_body = false, ok = reply_head(c, code, headers, body.len, &with_body);
+  bool with_body = false, ok;
+  if (MG_UNLIKELY(mg_http_of(c) != NULL && wants_stream(headers))) { /* chunks have bytes of ours between them */
+    ok = mg_http_reply_n(c, code, headers, body);
+    if (done != NULL) done(arg);
+    return ok;
+  }
+  ok = reply_head(c, code, headers, body.len, &with_body);
   if (ok && with_body) return mg_send_ref(c, body.buf, body.len, done, arg);
   if (done != NULL) done(arg);
   return ok;
 }
 
 bool mg_http_reply_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg) {
-  bool with_body = false, ok = reply_head(c, code, headers, len, &with_body);
+  bool with_body = false, ok;
+  if (MG_UNLIKELY(mg_http_of(c) != NULL && wants_stream(headers))) {
+    char piece[16384];
+    size_t at = 0;
+    ok = mg_http_start(c, code, headers);
+    while (ok && at < len) {
+      ssize_t n = pread(fd, piece, len - at < sizeof(piece) ? len - at : sizeof(piece), (off_t) at);
+      if (n <= 0) c->is_closing = 1; /* shorter than promised: cut it */
+      if (n <= 0) break;
+      mg_http_write_chunk(c, piece, (size_t) n);
+      at += (size_t) n;
+    }
+    if (ok) mg_http_write_chunk(c, NULL, 0);
+    done(arg);
+    return ok;
+  }
+  ok = reply_head(c, code, headers, len, &with_body);
   if (ok && with_body) return mg_send_file_ref(c, fd, 0, len, done, arg);
   done(arg);
   return ok;
