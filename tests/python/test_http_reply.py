@@ -525,3 +525,40 @@ def test_a_large_body_under_transfer_encoding_chunked_is_chunked_however_often(s
     server = serve(on_http(handle))
     for _ in range(12):  # from the tenth on from a file
         assert get(server.port).body == body
+
+
+def test_a_coding_other_than_chunked_ends_with_the_connection(serve):
+    """It does not show its own end, and there is no length: only the close can."""
+
+    def handler(conn, ev, data):
+        if ev == MG_EV_HTTP_MSG:
+            conn.reply(200, b"zipped", {"Transfer-Encoding": "gzip"})
+
+    server = serve(handler)
+    with server.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = b""
+        while data := sock.recv(1000):
+            got += data
+    assert got.endswith(b"zipped")
+    assert b"Connection: close" in got
+
+
+def test_what_a_handler_reads_itself_is_not_taken_from_the_next_request(serve):
+    """Bytes of its own request may be read away; the pipelined one behind it stays whole."""
+
+    def handler(conn, ev, data):
+        if ev == MG_EV_HTTP_MSG:
+            conn.read(10)
+            conn.reply(200, data.uri)
+
+    server = serve(handler)
+    with server.connect() as sock:
+        sock.sendall(
+            b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        got = b""
+        while data := sock.recv(1000):
+            got += data
+    assert got.count(b"200 OK") == 2
+    assert got.endswith(b"/2")

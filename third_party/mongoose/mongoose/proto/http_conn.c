@@ -166,11 +166,14 @@ static bool after_handler(struct mg_connection *c, struct mg_http_conn *hc) {
 }
 
 static bool deliver(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm, size_t consumed) {
+  size_t had, taken;
   c->is_resp = 1;
   c->hint = 0;
+  had = c->recv.len;
   if (hc->cur->answer != MG_ANSWER_DONE) tell(c, hc, MG_EV_HTTP_MSG, hm);
   if (c->is_closing || c->is_dead) return false;
-  consume(c, consumed);
+  taken = had - c->recv.len; /* by the handler itself, which must not cost the next request its head */
+  if (consumed > taken) consume(c, consumed - taken);
   if (c->pfn_data != hc) return false; /* another protocol took over */
   return after_handler(c, hc);
 }

@@ -173,6 +173,8 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
     settle_keep_alive(x, &own);
     /* A length that is not true would make what follows part of this answer, or this answer's rest an answer. */
     if (own.length && own.content_length != len && !x->is_head && !without_body(code)) x->keep_alive = 0;
+    /* Nor does a coding other than chunked show its end: only the close does. */
+    if (own.transfer && !own.chunked && !x->is_head && !without_body(code)) x->keep_alive = 0;
   }
   p = put_status((char *) c->send.buf + c->send.len, code);
   if (headers.len > 0) p = put(p, headers.buf, headers.len);
