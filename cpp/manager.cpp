@@ -387,7 +387,8 @@ void bind_manager(py::module_ &m) {
       .def("call", [](Manager &s, py::args args) { call(*s.loop, args); },
            "call(fn, *args): run fn(*args) on the loop thread soon. Any thread.\n\nRaises:\n    QueueFull: too much is waiting.")
       .def("fileno", [](Manager &s) { return s.loop->closed ? -1 : mg_mgr_fd(&s.loop->mgr); },
-           "int: readable when poll(0) would find something, to live inside another event loop; -1 if the system cannot.")
+           "int: readable when poll(0) would find something, to live inside another event loop; -1 if the system cannot.\n\n"
+           "Call timeout() after each poll(0): only from then on do posts of other threads make it readable.")
       .def("timeout", [](Manager &s) -> py::object {
              int ms = s.loop->closed ? -1 : mg_mgr_timeout(&s.loop->mgr);
              return ms < 0 ? py::object(py::none()) : py::float_(ms / 1000.0);

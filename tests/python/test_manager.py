@@ -915,3 +915,18 @@ def test_wakeup_events_go_to_listeners_too():
         assert mgr.wakeup(listener.id, "text")
         mgr.poll(0)
     assert seen == [b"", b"text"]
+
+
+def test_a_post_of_another_thread_makes_the_descriptor_readable():
+    """So that a foreign loop that waits for it gives the manager its turn."""
+    done = []
+    with Manager() as mgr:
+        mgr.poll(0)
+        mgr.timeout()
+        poster = threading.Thread(target=lambda: mgr.call(done.append, "posted"))
+        poster.start()
+        readable, _, _ = select.select([mgr.fileno()], [], [], 30)
+        assert readable
+        mgr.poll(0)
+        poster.join()
+        assert done == ["posted"]
