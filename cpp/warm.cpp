@@ -50,8 +50,7 @@ WarmBody *WarmBodies::find(Loop *loop, PyObject *bytes) {
   if (size < smallest || size > largest) return nullptr;
   for (WarmBody *w : at_) {
     if (!w || w->bytes != bytes) continue;
-    if (++w->hits < enough) return nullptr;
-    if (w->hits == enough) w->fd = file_of(bytes);
+    if (w->hits < enough && ++w->hits == enough) w->fd = file_of(bytes);  // counts no further: the file is made once
     if (w->fd < 0) return nullptr;
     w->refs++;
     return w;
