@@ -562,3 +562,23 @@ def test_what_a_handler_reads_itself_is_not_taken_from_the_next_request(serve):
             got += data
     assert got.count(b"200 OK") == 2
     assert got.endswith(b"/2")
+
+
+def test_a_large_body_that_is_sent_often_arrives_whole_every_time(serve):
+    """Also once it goes out from a file in memory instead of from the object."""
+    body = bytes(range(256)) * 300
+
+    def handler(conn, ev, data):
+        if ev == MG_EV_HTTP_MSG:
+            conn.reply(200, body)
+
+    server = serve(handler)
+    with server.connect() as sock:
+        for _ in range(30):
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            got = b""
+            while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < len(body):
+                piece = sock.recv(100_000)
+                assert piece
+                got += piece
+            assert got.partition(b"\r\n\r\n")[2] == body

@@ -1,6 +1,6 @@
 /* alloc.h - the one door to the heap, so that tests can make any single allocation fail.
  *
- * MG_ALLOC_FAIL_AT=n in the environment of a build with MG_ENABLE_ALLOC_FAULTS makes the n-th call fail.
+ * That needs a build with MG_ENABLE_ALLOC_FAULTS; test builds have it.
  */
 #pragma once
 #include <stddef.h>
@@ -13,7 +13,8 @@ void *mg_malloc(size_t size);
 void *mg_realloc(void *p, size_t size); /* on failure NULL, and p stays valid */
 void mg_free(void *p);
 
-/* Fault injection: let the n-th allocation from now fail (1 = the next one), 0 turns it off. Always present, for tests. */
+/* Fault injection: let the n-th allocation from now fail (1 = the next one), 0 turns it off. In builds without
+ * MG_ENABLE_ALLOC_FAULTS it does nothing. */
 void mg_alloc_fail_at(long n);
 
 MG_END_DECLS
