@@ -198,7 +198,6 @@ bool Loop::reraise() {
 
 // The lock is held only from the first event for Python to the end of the dispatch.
 int Loop::turn(int ms) {
-  uint64_t began;
 #if !PYMONGOOSE_NOGIL  // the lock stays held while we wait, so do not wait for long, and let others have it once a turn
   if (ms < 0 || ms > 100) ms = 100;
   Py_BEGIN_ALLOW_THREADS;
@@ -206,7 +205,7 @@ int Loop::turn(int ms) {
 #endif
   unlock();
   mg_mgr_wait(&mgr, ms);
-  began = mg_nanos();
+  uint64_t began = mgr.clock;
   if (mg_wakeq_count(mgr.wakeq) > 0) lock();  // what other threads posted is for Python: take it all in one hold
   mg_mgr_dispatch(&mgr);
   if (!dead_sites.empty()) lock();
@@ -218,12 +217,13 @@ int Loop::turn(int ms) {
     unlock();
   }
   mg_mgr_flush(&mgr);
-  busy_ns += mg_nanos() - began;
+  busy_ns += mgr.clock - began;
   return after_turn() ? 0 : -1;
 }
 
 bool Loop::run(int ms) {
   bool ok = true;
+  mg_mgr_tick(&mgr);
   while (ok && !stop.load(std::memory_order_relaxed)) ok = turn(ms) == 0;
   lock();
   return serve_waiting() && ok;

@@ -200,6 +200,7 @@ py::object connections(Loop &l) {
 void poll(Loop &l, int ms) {
   Polling p(l);
   if (!p.ok()) raise();
+  mg_mgr_tick(&l.mgr);
   int r = l.turn(ms);
   l.lock();
   if (r == 0 && mg_mgr_owes(&l.mgr)) r = l.turn(0);  // tell now what flush left to tell: CLOSE comes with the poll that closed

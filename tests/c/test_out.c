@@ -1,3 +1,6 @@
+#ifdef __linux__
+#include <linux/tcp.h> /* all of struct tcp_info */
+#endif
 #include "loop_helpers.h"
 
 static struct mg_connection *server, *conn;
@@ -67,6 +70,23 @@ static int file_of(const char *bytes, size_t len) {
   fclose(f);
   return fd;
 }
+
+#ifdef __linux__
+LOOP_TEST(the_last_bytes_and_the_end_of_the_stream_are_one_segment) {
+  struct peer p = up();
+  struct tcp_info info;
+  socklen_t len = sizeof(info);
+  mg_send(conn, "bye", 3);
+  conn->is_draining = 1;
+  mg_touch(conn);
+  CHECK(UNTIL(closes == 1));
+  CHECK(gone(&p));
+  CHECK_INT(getsockopt(p.fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+  CHECK_INT(info.tcpi_data_segs_in, 1);
+  CHECK_INT(info.tcpi_segs_in, 2); /* with the answer to our SYN; an end of its own would be a third */
+  down(&p);
+}
+#endif
 
 LOOP_TEST(bytes_arrive_and_the_buffer_goes_back) {
   struct peer p = up();

@@ -171,7 +171,8 @@ struct mg_mgr {
   struct mg_wakeq *wakeq;
   struct mg_idtab *ids;
   struct mg_wheel wheel;
-  uint64_t now;        /* mg_millis() at the start of this turn */
+  uint64_t now;        /* mg_millis() after the last wait or flush */
+  uint64_t clock;      /* mg_nanos() then */
   uint64_t started;    /* mg_millis() at init */
   unsigned forks;      /* how often this process was forked off when the manager was made */
   uint64_t last_sweep;
@@ -245,6 +246,7 @@ void mg_mgr_free(struct mg_mgr *mgr); /* closes everything, with MG_EV_CLOSE */
 void mg_mgr_poll(struct mg_mgr *mgr, int ms);
 
 /* Its three phases (docs/architecture.md). Only dispatch runs callbacks. */
+void mg_mgr_tick(struct mg_mgr *mgr); /* read the clock: before a wait that does not follow a flush at once */
 void mg_mgr_wait(struct mg_mgr *mgr, int ms); /* ms: -1 for ever */
 void mg_mgr_dispatch(struct mg_mgr *mgr);
 void mg_mgr_flush(struct mg_mgr *mgr);

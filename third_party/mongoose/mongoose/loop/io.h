@@ -7,7 +7,9 @@ MG_BEGIN_DECLS
 enum mg_out_result { MG_OUT_EMPTY, MG_OUT_BLOCKED, MG_OUT_FAILED };
 
 /* out.c */
-enum mg_out_result mg_out_write(struct mg_connection *c); /* as much as the socket takes */
+/* As much as the socket takes. `last`: nothing follows, so the end of the stream goes out with the last bytes (the socket is shut down
+ * for writing), not as a segment of its own. */
+enum mg_out_result mg_out_write(struct mg_connection *c, bool last);
 void mg_out_release(struct mg_connection *c);             /* an empty buffer goes back to the pool */
 void mg_out_discard(struct mg_connection *c);
 bool mg_send_reserve(struct mg_connection *c, size_t len); /* room behind c->send.len … */

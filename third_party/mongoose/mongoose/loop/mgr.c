@@ -18,7 +18,7 @@
 #include "mongoose/loop/io.h"
 
 enum {
-  EVENTS = 512,       /* readiness taken per wait */
+  EVENTS = 32,        /* readiness taken per wait: what the processor's caches hold from its receive to its send */
   SWEEP_MS = 50,      /* rate of the sweep for flags that were set directly */
   SWEEP_FREE = 64,    /* up to this many connections it runs in every turn: it costs nothing */
 };
@@ -169,6 +169,15 @@ static void readiness(struct mg_mgr *mgr, struct mg_connection *c, unsigned even
   (void) mgr;
 }
 
+void mg_mgr_tick(struct mg_mgr *mgr) {
+  mgr->clock = mg_nanos();
+#if MG_ENABLE_CUSTOM_MILLIS
+  mgr->now = mg_millis();
+#else
+  mgr->now = mgr->clock / 1000000U;
+#endif
+}
+
 void mg_mgr_wait(struct mg_mgr *mgr, int ms) {
   struct mg_ready found[EVENTS];
   int i, n, interrupted = 0;
@@ -176,13 +185,12 @@ void mg_mgr_wait(struct mg_mgr *mgr, int ms) {
   mg_io_begin_turn(mgr);
   mgr->stats.turns++;
   if (ms != 0) {
-    mgr->now = mg_millis();
     ms = wait_ms(mgr, ms);
     if (ms != 0 && !mg_wakeq_arm(mgr->wakeq)) ms = 0;
   }
   n = mgr->poller->wait(mgr->poll_state, ms, found, EVENTS, &interrupted);
   mg_wakeq_disarm(mgr->wakeq);
-  mgr->now = mg_millis();
+  mg_mgr_tick(mgr);
   mgr->interrupted = interrupted != 0;
   for (i = 0; i < n; i++) {
     if (found[i].who == mgr) {
@@ -326,6 +334,11 @@ static void update_interest(struct mg_connection *c, bool blocked) {
   if (want != c->watched) mg_conn_watch(c, want);
 }
 
+/* Is what is queued the last the peer hears? */
+static bool ends(const struct mg_connection *c) {
+  return c->is_draining && (!c->is_owed || c->is_eof);
+}
+
 static void flush_one(struct mg_connection *c) {
   struct mg_mgr *mgr = c->mgr;
   enum mg_out_result res = MG_OUT_EMPTY;
@@ -336,13 +349,13 @@ static void flush_one(struct mg_connection *c) {
     return;
   }
   if (c->is_closing) { /* what the socket takes at once may go; nobody waits for the rest */
-    if (!c->is_failed && c->held == NULL && !c->is_listening && !c->is_udp) (void) mg_out_write(c);
+    if (!c->is_failed && c->held == NULL && !c->is_listening && !c->is_udp) (void) mg_out_write(c, true);
     mg_conn_hang_up(c);
     return;
   }
   if (c->held != NULL) mg_out_swap(c, c->held);
   if (c->send.len > 0 || c->segs != NULL) {
-    res = mg_out_write(c);
+    res = mg_out_write(c, ends(c));
     c->is_writable = res == MG_OUT_EMPTY;
     if (res == MG_OUT_EMPTY && c->send.buf != NULL) mg_out_release(c);
   }
@@ -371,7 +384,7 @@ static void flush_one(struct mg_connection *c) {
   } else if (c->put != put && (c->ask & MG_ASK_WRITE)) {
     mg_conn_after(c);
   }
-  if (c->is_draining && res == MG_OUT_EMPTY && (!c->is_owed || c->is_eof)) {
+  if (MG_UNLIKELY(res == MG_OUT_EMPTY && ends(c))) {
     if (!c->is_lingering || c->is_eof) {
       mg_conn_hang_up(c);
       return;
@@ -392,11 +405,13 @@ void mg_mgr_flush(struct mg_mgr *mgr) {
     c->in_dirty = 0;
     flush_one(c);
   }
+  mg_mgr_tick(mgr);
 }
 
 /* ---- the manager ---- */
 
 void mg_mgr_poll(struct mg_mgr *mgr, int ms) {
+  mg_mgr_tick(mgr);
   mg_mgr_wait(mgr, ms);
   mg_mgr_dispatch(mgr);
   mg_mgr_flush(mgr);
@@ -455,7 +470,8 @@ void mg_mgr_init(struct mg_mgr *mgr) {
   mgr->sweep_ms = SWEEP_MS;
   pthread_once(&s_once, once);
   mgr->forks = s_forks;
-  mgr->now = mgr->started = mgr->last_sweep = mg_millis();
+  mg_mgr_tick(mgr);
+  mgr->started = mgr->last_sweep = mgr->now;
   mgr->max_connections = most_connections();
   mg_wheel_init(&mgr->wheel, mgr->now);
   mgr->poller = mg_poller_find(getenv("MG_POLLER"));

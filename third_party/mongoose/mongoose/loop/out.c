@@ -20,6 +20,9 @@
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
 
 enum { OUT_SIZE = 4096, OUT_KEEP = 16384, IOV_MAX_ = 64, TURN_SHARE = 4 << 20 };
 
@@ -248,9 +251,7 @@ static ssize_t write_memory(struct mg_connection *c, bool more) {
   size_t at = 0;
   int n = 0, flags = MSG_NOSIGNAL;
   struct mg_seg *s;
-#ifdef MSG_MORE
   if (more) flags |= MSG_MORE;
-#endif
   for (s = c->segs; s != NULL && n < IOV_MAX_ - 2; s = s->next) {
     if (s->after > 0) iov[n++] = (struct iovec){c->send.buf + at, s->after};
     at += s->after;
@@ -284,15 +285,17 @@ static ssize_t write_file(struct mg_connection *c, struct mg_seg *s) {
   return n;
 }
 
-enum mg_out_result mg_out_write(struct mg_connection *c) {
+enum mg_out_result mg_out_write(struct mg_connection *c, bool last) {
   size_t total = 0;
+  bool corked = false;
   while (c->send.len > 0 || c->segs != NULL) {
     struct mg_seg *s = c->segs;
     ssize_t n;
     size_t want;
     if (MG_LIKELY(s == NULL)) {
       want = c->send.len;
-      n = send(fd_of(c), c->send.buf, want, MSG_NOSIGNAL);
+      n = send(fd_of(c), c->send.buf, want, MSG_NOSIGNAL | (last ? MSG_MORE : 0));
+      corked = last;
     } else if (s->buf == NULL && s->after == 0) {
       want = s->len;
       n = write_file(c, s);
@@ -317,6 +320,10 @@ enum mg_out_result mg_out_write(struct mg_connection *c) {
       if (want > 0 && (size_t) n < want && (s == NULL || s->buf != NULL)) return MG_OUT_BLOCKED;
       if (total >= TURN_SHARE) return MG_OUT_BLOCKED; /* fairness: the rest in the next turn */
     }
+  }
+  if (corked && !c->is_shut) { /* lets out what MSG_MORE held back, too */
+    c->is_shut = 1;
+    mg_sock_shut(fd_of(c));
   }
   return MG_OUT_EMPTY;
 }
