@@ -41,3 +41,4 @@
 
 /* proto: bytes meet sockets */
 #include "mongoose/proto/http.h"
+#include "mongoose/proto/ws.h"

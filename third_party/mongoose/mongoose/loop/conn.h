@@ -141,6 +141,9 @@ struct mg_stats {
   uint64_t wakeups;  /* messages delivered */
   uint64_t turns;    /* poll iterations */
   uint64_t accept_pauses;
+  uint64_t ws_in, ws_out; /* WebSocket messages received; queued, broadcasts for each member */
+  uint64_t ws_dropped;    /* broadcasts that a slow member did not get */
+  uint64_t ws_slow;       /* slow members closed */
 };
 
 #define MG_OUT_POOL 256 /* send buffers kept for reuse */
@@ -193,6 +196,8 @@ struct mg_mgr {
   unsigned nout_pool;
   void *proto_pool;                          /* the protocol layer's own spare parts */
   void (*proto_pool_free)(void *);
+  void *ws_site;                             /* WebSocket groups, compressors, masks */
+  void (*ws_site_free)(void *);
   size_t max_connections;                    /* resolved from the descriptor limit */
   struct mg_stats stats;
   int status;                                /* of the last call that returned NULL */

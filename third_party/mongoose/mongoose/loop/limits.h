@@ -6,6 +6,19 @@
 
 MG_BEGIN_DECLS
 
+enum mg_ws_slow { MG_WS_SLOW_CLOSE, MG_WS_SLOW_DROP }; /* a member of a group who does not read: close (1013), or skip the message */
+
+struct mg_ws_limits {
+  uint64_t max_frame;   /* bytes of payload; beyond: close 1009, before anything is allocated */
+  uint64_t max_message; /* bytes, put together and inflated */
+  uint32_t max_ratio;   /* inflated bytes for each compressed one, 0: no bound */
+  uint32_t ping;          /* milliseconds without a byte from the peer until it is asked for a sign of life, 0: never … */
+  uint32_t pong;          /* … and then until it is given up, 0: never */
+  uint32_t close_timeout; /* milliseconds of close handshake */
+  size_t max_backlog;     /* unsent bytes of a member of a group beyond which `slow` applies */
+  enum mg_ws_slow slow;
+};
+
 struct mg_limits {
   /* HTTP request head; answers 414, 431 */
   uint32_t max_uri;     /* bytes of the request target */
@@ -30,6 +43,7 @@ struct mg_limits {
   size_t send_high; /* unsent output: is_full is true from here on … */
   size_t send_low;  /* … until it has sunk to this */
   size_t send_max;  /* … and this much is the end: bindings refuse to queue more behind it */
+  struct mg_ws_limits ws;
   /* listener */
   uint32_t max_connections;  /* accepted and open at once; 0: 80 % of the descriptor limit. Beyond, accepting pauses */
   uint32_t max_per_address;  /* of one client address, 0: no bound. Beyond, the new one is closed */

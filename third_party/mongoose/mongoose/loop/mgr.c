@@ -510,6 +510,7 @@ void mg_mgr_free(struct mg_mgr *mgr) {
     if (c != NULL) mg_conn_bury(c);
   } while (c != NULL);
   mgr->in_dispatch = false;
+  if (mgr->ws_site_free != NULL) mgr->ws_site_free(mgr->ws_site);
   if (mgr->proto_pool_free != NULL) mgr->proto_pool_free(mgr->proto_pool);
   while ((c = mgr->spare) != NULL) {
     mgr->spare = c->next;
