@@ -48,7 +48,7 @@ class Stats:
     busy_seconds: float
     """Time spent dispatching and writing, waits excluded."""
     lock_wait_seconds: float
-    """Time the loop waited for Python's lock, in all."""
+    """Time the loop waited for Python's lock, in all; waits below 50 us are not counted."""
     lock_takes: int
     """How often it took the lock: at most once per turn with work for Python."""
     pool: PoolStats | None = None

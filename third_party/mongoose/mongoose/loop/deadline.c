@@ -21,6 +21,7 @@ static void unlink_from(struct mg_wheel *w, struct mg_deadline *d) {
   d->next->prev = d->prev;
   /* During a poll the ring may hang on the poll's own sentinel: then the slot has its bit for others, or none. */
   if (w->slots[i].next == &w->slots[i]) w->busy[i / 64] &= ~(1ull << (i % 64));
+  if (d->slot_due == w->soonest * MG_WHEEL_TICK) w->soonest = 0;
   d->next = d->prev = NULL;
 }
 
@@ -38,6 +39,7 @@ static void link_to(struct mg_wheel *w, struct mg_deadline *d) {
   s->prev->next = d;
   s->prev = d;
   w->busy[i / 64] |= 1ull << (i % 64);
+  if (tick < w->soonest) w->soonest = tick;
 }
 
 void mg_wheel_init(struct mg_wheel *w, uint64_t now_ms) {
@@ -48,6 +50,7 @@ void mg_wheel_init(struct mg_wheel *w, uint64_t now_ms) {
   }
   for (i = 0; i < MG_WHEEL_SLOTS / 64; i++) w->busy[i] = 0;
   w->now_tick = now_ms / MG_WHEEL_TICK;
+  w->soonest = 0;
 }
 
 void mg_deadline_clear(struct mg_wheel *w, struct mg_deadline *d) {
@@ -75,6 +78,7 @@ void mg_wheel_poll(struct mg_wheel *w, uint64_t now_ms, void (*fn)(struct mg_dea
   /* Moved on before the first call: whatever fn sets now lands behind `target` and is not worked off in this poll. It
    * may land in a slot this loop has yet to come to; then it is looked at, is not due, and is put back. */
   w->now_tick = target;
+  if (w->soonest <= target) w->soonest = 0;
   while (tick < target) {
     struct mg_deadline ring, *s, *d;
     unsigned i = slot_of(++tick);
@@ -104,18 +108,23 @@ void mg_wheel_poll(struct mg_wheel *w, uint64_t now_ms, void (*fn)(struct mg_dea
   }
 }
 
-uint64_t mg_wheel_next(const struct mg_wheel *w, uint64_t now_ms) {
+static uint64_t find_soonest(const struct mg_wheel *w) {
   unsigned first = slot_of(w->now_tick + 1), left = MG_WHEEL_SLOTS, i = first;
   while (left > 0) {
     uint64_t bits = w->busy[i / 64] >> (i % 64);
     unsigned span = 64 - i % 64, skip = bits == 0 ? span : (unsigned) __builtin_ctzll(bits);
     if (skip >= left) break;
-    if (bits != 0) {
-      uint64_t due = (w->now_tick + 1 + (MG_WHEEL_SLOTS - left) + skip) * MG_WHEEL_TICK;
-      return due <= now_ms ? 0 : due - now_ms;
-    }
+    if (bits != 0) return w->now_tick + 1 + (MG_WHEEL_SLOTS - left) + skip;
     left -= skip;
     i = (i + skip) % MG_WHEEL_SLOTS;
   }
-  return UINT64_MAX;
+  return 0;
+}
+
+uint64_t mg_wheel_next(struct mg_wheel *w, uint64_t now_ms) {
+  uint64_t due;
+  if (w->soonest == 0) w->soonest = find_soonest(w);
+  if (w->soonest == 0) return UINT64_MAX;
+  due = w->soonest * MG_WHEEL_TICK;
+  return due <= now_ms ? 0 : due - now_ms;
 }

@@ -22,6 +22,7 @@ struct mg_wheel {
   struct mg_deadline slots[MG_WHEEL_SLOTS]; /* sentinels */
   uint64_t busy[MG_WHEEL_SLOTS / 64];       /* slots that hold something */
   uint64_t now_tick;                        /* last tick that was worked off */
+  uint64_t soonest;                         /* tick of the first busy slot; 0: to be found out */
 };
 
 void mg_wheel_init(struct mg_wheel *w, uint64_t now_ms);
@@ -31,6 +32,6 @@ void mg_deadline_clear(struct mg_wheel *w, struct mg_deadline *d); /* off the wh
 /* Calls fn for each holder whose time has come, after clearing its deadline; fn may set, clear or free any holder. */
 void mg_wheel_poll(struct mg_wheel *w, uint64_t now_ms, void (*fn)(struct mg_deadline *, void *), void *arg);
 /* ms until a slot wants a look, UINT64_MAX when the wheel is empty. */
-uint64_t mg_wheel_next(const struct mg_wheel *w, uint64_t now_ms);
+uint64_t mg_wheel_next(struct mg_wheel *w, uint64_t now_ms);
 
 MG_END_DECLS

@@ -135,7 +135,7 @@ int mg_mgr_timeout(const struct mg_mgr *mgr) {
   uint64_t now = mg_millis(), t;
   if (mgr->wakeq == NULL) return -1;
   if (mg_mgr_owes(mgr) || mgr->dirty != NULL || !mg_wakeq_arm(mgr->wakeq)) return 0; /* posts ring from here on */
-  t = least(mg_timer_next((struct mg_timer **) (size_t) &mgr->timers, now), mg_wheel_next(&mgr->wheel, now));
+  t = least(mg_timer_next((struct mg_timer **) (size_t) &mgr->timers, now), mg_wheel_next((struct mg_wheel *) (size_t) &mgr->wheel, now));
   if (sweeps(mgr)) t = least(t, now - mgr->last_sweep >= mgr->sweep_ms ? 0 : mgr->sweep_ms - (now - mgr->last_sweep));
   return t > 0x7fffffff ? -1 : (int) t;
 }
@@ -349,7 +349,7 @@ static void flush_one(struct mg_connection *c) {
     return;
   }
   if (c->is_closing) { /* what the socket takes at once may go; nobody waits for the rest */
-    if (!c->is_failed && c->held == NULL && !c->is_listening && !c->is_udp) (void) mg_out_write(c, true);
+    if (!c->is_failed && c->held == NULL && !c->is_listening && !c->is_udp) (void) mg_out_write(c, false); /* perhaps it ends with a reset */
     mg_conn_hang_up(c);
     return;
   }

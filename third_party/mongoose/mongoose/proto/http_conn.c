@@ -1,6 +1,7 @@
 /* http_conn.c - from bytes to requests: one step of the connection's state at a time, as far as the bytes go. */
 #include "mongoose/proto/http_conn.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "mongoose/base/alloc.h"
@@ -40,10 +41,10 @@ static struct mg_http_conn *state_new(struct mg_connection *c) {
     pool->spare = hc->next_spare;
     pool->nspare--;
   } else {
-    hc = (struct mg_http_conn *) mg_malloc(sizeof(*hc));
+    hc = (struct mg_http_conn *) mg_calloc(1, sizeof(*hc));
     if (hc == NULL) return NULL;
   }
-  memset(hc, 0, sizeof(*hc));
+  memset(hc, 0, offsetof(struct mg_http_conn, chunked));
   hc->queue_last = &hc->queue;
   c->pfn_data = hc;
   return hc;
@@ -96,7 +97,6 @@ static void consume(struct mg_connection *c, size_t n) {
 
 static void fresh_head(struct mg_http_conn *hc) {
   mg_http_parser_reset(&hc->p);
-  memset(&hc->chunked, 0, sizeof(hc->chunked));
   hc->streaming = 0;
 }
 
@@ -382,6 +382,7 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   x->is_head = hc->p.is_head;
   x->keep_alive = hc->p.keep_alive && (l->max_requests == 0 || c->served < l->max_requests);
   hc->head_len = (uint32_t) n;
+  if (hc->p.chunked) memset(&hc->chunked, 0, sizeof(hc->chunked));
   hc->body_len = 0;
   hc->body_max = l->max_body;
   hc->body_here = hc->p.chunked == 0 && (!hc->p.has_length || c->recv.len - (size_t) n >= hc->p.content_length);

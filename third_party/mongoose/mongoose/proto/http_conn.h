@@ -48,7 +48,7 @@ struct mg_http_xchg {
   uint8_t deferred : 1;
   uint8_t counted : 1;  /* in the statistics */
   struct mg_http_watch *watch;
-  struct mg_out out;    /* what it says before its turn */
+  struct mg_out out;    /* what it says before its turn; last, and empty in `now`, which never waits */
 };
 
 struct mg_http_conn {
@@ -65,7 +65,6 @@ struct mg_http_conn {
   uint64_t body_since;     /* ms: the least rate is asked for from here on; 0 after a pause */
   uint64_t body_from;      /* body_len then */
   struct mg_http_parser p;
-  struct mg_http_chunked chunked;
   struct mg_http_message *hm; /* kept over several reads; NULL: the manager's scratch one */
   mg_http_body_fn body_fn;
   void *body_arg;
@@ -74,6 +73,8 @@ struct mg_http_conn {
   struct mg_http_xchg *aimed; /* the exchange c->send belongs to; NULL: the wire */
   struct mg_http_xchg *queue, **queue_last; /* deferred ones, and those behind them */
   unsigned queued;
+  /* From here on nothing is cleared between requests: it is empty, or written before it is read. */
+  struct mg_http_chunked chunked;
   struct mg_http_xchg now;
   struct mg_out wire;         /* the real output, while c->send is aimed at an exchange in the queue */
 };

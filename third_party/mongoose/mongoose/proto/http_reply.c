@@ -151,9 +151,8 @@ void mg_http_count(struct mg_mgr *mgr, int code) {
 }
 
 /* Head of a whole answer of `len` bytes, and room for `extra` bytes behind it. NULL: refused. */
-static char *whole_head(struct mg_connection *c, int code, struct mg_str headers, size_t len, size_t extra,
-                        struct mg_http_xchg **xp) {
-  struct own_headers own;
+static char *whole_head(struct mg_connection *c, int code, struct mg_str headers, const struct own_headers *own, size_t len,
+                        size_t extra, struct mg_http_xchg **xp) {
   struct mg_http_xchg *x;
   struct mg_str date;
   char *p;
@@ -164,26 +163,21 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
     c->mgr->status = MG_ENOMEM;
     return NULL;
   }
-  if (headers.len > 0) {
-    look_at(headers, &own);
-  } else {
-    memset(&own, 0, sizeof(own));
-  }
   if (x != NULL) {
-    settle_keep_alive(x, &own);
+    settle_keep_alive(x, own);
     /* A length that is not true would make what follows part of this answer, or this answer's rest an answer. */
-    if (own.length && own.content_length != len && !x->is_head && !without_body(code)) x->keep_alive = 0;
+    if (own->length && own->content_length != len && !x->is_head && !without_body(code)) x->keep_alive = 0;
     /* Nor does a coding other than chunked show its end: only the close does. */
-    if (own.transfer && !own.chunked && !x->is_head && !without_body(code)) x->keep_alive = 0;
+    if (own->transfer && !own->chunked && !x->is_head && !without_body(code)) x->keep_alive = 0;
   }
   p = put_status((char *) c->send.buf + c->send.len, code);
   if (headers.len > 0) p = put(p, headers.buf, headers.len);
-  if (!own.date) {
+  if (!own->date) {
     date = mg_http_date(c->mgr);
     p = put(p, date.buf, date.len);
   }
-  p = put_connection(p, x, &own);
-  if (!own.length && !own.transfer && !without_body(code)) {
+  p = put_connection(p, x, own);
+  if (!own->length && !own->transfer && !without_body(code)) {
     p = PUT(p, "Content-Length: ");
     p = put_number(p, len);
     p = PUT(p, "\r\n");
@@ -192,25 +186,25 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
   return PUT(p, "\r\n");
 }
 
-static bool wants_stream(struct mg_str headers) {
-  struct own_headers own;
-  if (headers.len == 0) return false;
-  look_at(headers, &own);
-  return own.chunked;
+/* The recipe for a stream: a whole answer with "Transfer-Encoding: chunked", which mg_http_write_chunk goes on with. */
+static bool wants_stream(const struct mg_connection *c, const struct own_headers *own) {
+  return MG_UNLIKELY(own->chunked) && mg_http_of(c) != NULL;
 }
 
 bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body) {
+  struct own_headers own;
   struct mg_http_xchg *x;
   char *p;
   bool bodyless;
-  if (MG_UNLIKELY(mg_http_of(c) != NULL && wants_stream(headers))) { /* the recipe: mg_http_write_chunk follows */
+  look_at(headers, &own);
+  if (wants_stream(c, &own)) {
     if (!mg_http_start(c, code, headers)) return false;
     if (body.len == 0) return true;
     mg_http_write_chunk(c, body.buf, body.len);
     mg_http_write_chunk(c, NULL, 0);
     return true;
   }
-  p = whole_head(c, code, headers, body.len, body.len, &x);
+  p = whole_head(c, code, headers, &own, body.len, body.len, &x);
   if (p == NULL) return false;
   bodyless = (x != NULL && x->is_head) || without_body(code);
   if (!bodyless && body.len > 0) p = put(p, body.buf, body.len);
@@ -222,9 +216,10 @@ bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, s
 }
 
 /* The head of a whole answer whose body goes out by reference. *with_body is false when there is to be none after all. */
-static bool reply_head(struct mg_connection *c, int code, struct mg_str headers, size_t len, bool *with_body) {
+static bool reply_head(struct mg_connection *c, int code, struct mg_str headers, const struct own_headers *own, size_t len,
+                       bool *with_body) {
   struct mg_http_xchg *x;
-  char *p = whole_head(c, code, headers, len, 0, &x);
+  char *p = whole_head(c, code, headers, own, len, 0, &x);
   if (p == NULL) return false;
   c->send.len = (size_t) (p - (char *) c->send.buf);
   if (x != NULL) mg_xchg_done(c, mg_http_of(c), x);
@@ -235,21 +230,25 @@ static bool reply_head(struct mg_connection *c, int code, struct mg_str headers,
 }
 
 bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {
+  struct own_headers own;
   bool with_body = false, ok;
-  if (MG_UNLIKELY(mg_http_of(c) != NULL && wants_stream(headers))) { /* chunks have bytes of ours between them */
+  look_at(headers, &own);
+  if (wants_stream(c, &own)) { /* chunks have bytes of ours between them */
     ok = mg_http_reply_n(c, code, headers, body);
     if (done != NULL) done(arg);
     return ok;
   }
-  ok = reply_head(c, code, headers, body.len, &with_body);
+  ok = reply_head(c, code, headers, &own, body.len, &with_body);
   if (ok && with_body) return mg_send_ref(c, body.buf, body.len, done, arg);
   if (done != NULL) done(arg);
   return ok;
 }
 
 bool mg_http_reply_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg) {
+  struct own_headers own;
   bool with_body = false, ok;
-  if (MG_UNLIKELY(mg_http_of(c) != NULL && wants_stream(headers))) {
+  look_at(headers, &own);
+  if (wants_stream(c, &own)) {
     char piece[16384];
     size_t at = 0;
     ok = mg_http_start(c, code, headers);
@@ -264,7 +263,7 @@ bool mg_http_reply_file(struct mg_connection *c, int code, struct mg_str headers
     done(arg);
     return ok;
   }
-  ok = reply_head(c, code, headers, len, &with_body);
+  ok = reply_head(c, code, headers, &own, len, &with_body);
   if (ok && with_body) return mg_send_file_ref(c, fd, 0, len, done, arg);
   done(arg);
   return ok;

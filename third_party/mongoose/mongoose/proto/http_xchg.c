@@ -3,6 +3,7 @@
  * The first exchange of the queue writes to the wire. What the others say collects in their own output until they are first.
  * c->send is always the output being filled now; while that is not the wire, c->held points to the wire's.
  */
+#include <stddef.h>
 #include <string.h>
 
 #include "mongoose/base/alloc.h"
@@ -36,7 +37,7 @@ bool mg_xchg_begin(struct mg_connection *c, struct mg_http_conn *hc) {
     if (x == NULL) return false;
     enqueue(hc, x);
   } else {
-    memset(x, 0, sizeof(*x));
+    memset(x, 0, offsetof(struct mg_http_xchg, out));
   }
   x->number = (unsigned long) c->served + 1;
   hc->cur = x;
