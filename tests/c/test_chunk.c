@@ -32,6 +32,22 @@ TEST(no_memory_and_no_such_size_give_null) {
   CHECK(mg_chunk_new((size_t) -1) == NULL);
   CHECK(mg_chunk_new((size_t) -1 - sizeof(struct mg_chunk) + 1) == NULL);
 }
+TEST(the_only_holder_can_have_more_room) {
+  struct mg_chunk *c = mg_chunk_new(4), *n;
+  memcpy(c->data, "abcd", c->used = 4);
+  n = mg_chunk_grow(mg_chunk_hold(c), 100000);
+  CHECK(n == NULL);
+  mg_chunk_drop(c);
+  mg_alloc_fail_at(1);
+  CHECK(mg_chunk_grow(c, 100000) == NULL && c->size == 4);
+  mg_alloc_fail_at(0);
+  CHECK(mg_chunk_grow(c, (size_t) -1) == NULL);
+  n = mg_chunk_grow(c, 100000);
+  CHECK(n != NULL && n->size == 100000 && n->used == 4);
+  CHECK_MEM(n->data, n->used, "abcd", 4);
+  memset(n->data, 1, n->size);
+  mg_chunk_drop(n);
+}
 static void *hold_and_drop(void *arg) {
   struct mg_chunk *c = (struct mg_chunk *) arg;
   for (int i = 0; i < 10000; i++) mg_chunk_drop(mg_chunk_hold(c));

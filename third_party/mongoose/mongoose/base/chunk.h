@@ -21,6 +21,8 @@ struct mg_chunk {
 struct mg_chunk *mg_chunk_new(size_t size); /* one reference; NULL when memory is out */
 struct mg_chunk *mg_chunk_hold(struct mg_chunk *c); /* NULL is allowed; returns c */
 void mg_chunk_drop(struct mg_chunk *c);             /* NULL is allowed; frees with the last reference */
+/* More room for the only holder; c may move, its first `used` bytes stay. NULL: memory is out, or shared, and c is as it was. */
+struct mg_chunk *mg_chunk_grow(struct mg_chunk *c, size_t size);
 int mg_chunk_shared(const struct mg_chunk *c);      /* non-zero when another reference exists */
 
 MG_END_DECLS

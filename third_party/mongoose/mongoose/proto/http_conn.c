@@ -50,9 +50,8 @@ static struct mg_http_conn *state_new(struct mg_connection *c) {
   return hc;
 }
 
-static void state_free(struct mg_connection *c, struct mg_http_conn *hc) {
+void mg_http_left(struct mg_connection *c, struct mg_http_conn *hc) {
   struct mg_http_pool *pool = mg_http_pool(c->mgr);
-  c->pfn_data = NULL;
   if (hc->hm != NULL) mg_free(hc->hm);
   if (hc->now.watch != NULL) mg_http_watch_free(&hc->now);
   if (hc->queue != NULL || hc->aimed != NULL) mg_xchg_free_all(c, hc);
@@ -63,6 +62,20 @@ static void state_free(struct mg_connection *c, struct mg_http_conn *hc) {
   } else {
     mg_free(hc);
   }
+}
+
+static void state_free(struct mg_connection *c, struct mg_http_conn *hc) {
+  c->pfn_data = NULL;
+  mg_http_left(c, hc);
+}
+
+struct mg_http_conn *mg_http_leave(struct mg_connection *c) {
+  struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
+  mg_xchg_aim(c, hc, NULL);
+  c->is_resp = c->is_owed = 0;
+  c->hint = 0;
+  if (hc->stopped_reading) c->is_full = 0;
+  return hc;
 }
 
 /* The scratch message serves whatever is whole in one read; the rest needs its own. */
@@ -144,7 +157,7 @@ static void idle(struct mg_connection *c, struct mg_http_conn *hc) {
 static bool after_handler(struct mg_connection *c, struct mg_http_conn *hc) {
   struct mg_http_xchg *x = hc->cur;
   if (x->answer == MG_ANSWER_DONE) return next_request(c, hc);
-  if (x->deferred && x->answer == MG_ANSWER_NONE) {
+  if (x->deferred && x->answer == MG_ANSWER_NONE && !hc->p.upgrade) { /* what follows an upgrade may not be HTTP */
     if (!hc->cur->keep_alive) {
       hc->phase = MG_HTTP_OVER;
       return false;
@@ -393,6 +406,7 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
       return next_request(c, hc);
     }
     tell(c, hc, MG_EV_HTTP_HDRS, hm);
+    if (c->proto != &mg_proto_http && !c->is_closing && !c->is_dead) consume(c, end); /* what follows is another protocol's */
     if (over(c, hc)) return false;
     if (too_large(hc)) {
       if (hc->cur->answer == MG_ANSWER_NONE) hc->cur->linger = 1;
@@ -512,6 +526,7 @@ static void http_settle(struct mg_connection *c) {
     }
   }
   if (!c->is_listening) mg_http_go_on(c);
+  if (MG_UNLIKELY(c->proto != &mg_proto_http) && c->proto != NULL && c->proto->settle != NULL) c->proto->settle(c); /* upgraded just now */
 }
 
 static void http_timeout(struct mg_connection *c) {

@@ -93,6 +93,10 @@ extern const struct mg_proto mg_proto_http;
 /* http_conn.c */
 struct mg_http_pool *mg_http_pool(struct mg_mgr *mgr); /* NULL: out of memory */
 void mg_http_go_on(struct mg_connection *c);
+/* Another protocol takes the connection over, perhaps inside of a handler: nothing is queued or aimed any more. The state stays for
+ * the functions that are still running; give it to mg_http_left after that. */
+struct mg_http_conn *mg_http_leave(struct mg_connection *c);
+void mg_http_left(struct mg_connection *c, struct mg_http_conn *hc);
 static inline struct mg_http_conn *mg_http_of(const struct mg_connection *c) {
   return c->proto == &mg_proto_http ? (struct mg_http_conn *) c->pfn_data : NULL;
 }

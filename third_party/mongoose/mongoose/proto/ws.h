@@ -91,8 +91,9 @@ struct mg_chunk *mg_ws_hold(struct mg_connection *c);
 /* Begin the close handshake; the connection ends when the peer answers, or after limits.ws.close_timeout. code: 1000-1003, 1007-1014,
  * 3000-4999, or 0 for a close frame without one. reason: UTF-8, 123 bytes at most. */
 bool mg_ws_close(struct mg_connection *c, int code, struct mg_str reason);
-/* The peer's close code; 1005 when its frame had none, 1006 as long as there was no frame. The reason is valid while c is. */
+/* The peer's close code: 1005 when its frame had none, 1006 as long as there was no frame; up to the end of MG_EV_CLOSE. */
 int mg_ws_close_code(const struct mg_connection *c);
+int mg_ws_sent_code(const struct mg_connection *c); /* ours: 1005 when our frame had none, 0 as long as there was no frame */
 struct mg_str mg_ws_close_reason(const struct mg_connection *c);
 
 /* ---- groups ---- */
