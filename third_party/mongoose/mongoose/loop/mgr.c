@@ -178,6 +178,13 @@ void mg_mgr_tick(struct mg_mgr *mgr) {
 #endif
 }
 
+/* With thousands of connections each is out of the caches when its turn comes: its lines travel while the one before is served. */
+static void prefetch(const struct mg_ready *r) {
+  const char *p = (const char *) r->who;
+  size_t i;
+  for (i = 0; i < sizeof(struct mg_connection); i += 64) __builtin_prefetch(p + i, 1);
+}
+
 void mg_mgr_wait(struct mg_mgr *mgr, int ms) {
   struct mg_ready found[EVENTS];
   int i, n, interrupted = 0;
@@ -193,6 +200,7 @@ void mg_mgr_wait(struct mg_mgr *mgr, int ms) {
   mg_mgr_tick(mgr);
   mgr->interrupted = interrupted != 0;
   for (i = 0; i < n; i++) {
+    if (i + 1 < n) prefetch(&found[i + 1]);
     if (found[i].who == mgr) {
       mg_wakeq_clear(mgr->wakeq);
       mgr->interrupted = true; /* a poke without a message is a signal's way to say "look" */
@@ -310,6 +318,7 @@ void mg_mgr_dispatch(struct mg_mgr *mgr) {
   for (c = take(&mgr->ready, &mgr->ready_last); c != NULL; c = next) {
     next = c->ready_next;
     c->in_ready = 0;
+    if (next != NULL) __builtin_prefetch(next->owner, 1);
     tell_ready(c);
   }
   if (sweeps(mgr) && (mgr->nconns <= SWEEP_FREE || mgr->now - mgr->last_sweep >= mgr->sweep_ms)) sweep(mgr);
