@@ -8,6 +8,7 @@
 #include "errors.h"
 #include "pool.h"
 #include "reply.h"
+#include "serve.h"
 
 bool send_lent(Conn *conn, PyObject *bytes, const char *data, size_t size);  // answers.cpp
 
@@ -350,6 +351,9 @@ PyMethodDef conn_methods[] = {
     {"respond", fn(respond), KW,
      "respond($self, path, status=200, body=b'', headers=None)\n--\n\nOn an HTTP listener: answer GET and HEAD of exactly this path from memory, without "
      "entering Python; other methods get 405. Everything is copied; set again to replace."},
+    {"serve_dir", fn(conn_serve_dir), KW, conn_serve_dir_doc},
+    {"serve_file", fn(conn_serve_file), KW, conn_serve_file_doc},
+    {"serve", fn(conn_serve), KW, conn_serve_doc},
     {"close", fn(hang_up), KW,
      "close($self)\n--\n\nClose at the end of this turn; output that the socket does not take at once is dropped (see drain). No-op once closed."},
     {"drain", fn(drain), KW, "drain($self)\n--\n\nClose when all queued output is sent. No-op once closed."},

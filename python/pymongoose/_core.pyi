@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, final, overload
 
@@ -17,6 +18,7 @@ _T = TypeVar("_T")
 
 # Text as UTF-8, or bytes-like.
 _Data: TypeAlias = str | Buffer
+_Path: TypeAlias = str | bytes | PathLike[str] | PathLike[bytes]
 
 def json_get(doc: _Data, path: str) -> str | None: ...
 @overload
@@ -235,6 +237,41 @@ class Connection:
         status: int = 200,
         body: _Data | None = b"",
         headers: _Headers | None = None,
+    ) -> None: ...
+    def serve_dir(
+        self,
+        msg: HttpMessage,
+        root_dir: _Path,
+        extra_headers: str | _Headers = "",
+        mime_types: str | Mapping[str, str] = "",
+        page404: _Path = "",
+        *,
+        listing: bool = False,
+        max_age: float | None = None,
+        dotfiles: bool = False,
+        ssi_pattern: str = "",
+    ) -> None: ...
+    def serve_file(
+        self,
+        msg: HttpMessage,
+        path: _Path,
+        extra_headers: str | _Headers = "",
+        mime_types: str | Mapping[str, str] = "",
+        *,
+        max_age: float | None = None,
+    ) -> None: ...
+    def serve(
+        self,
+        prefix: str,
+        root: _Path,
+        *,
+        extra_headers: str | _Headers = "",
+        mime_types: str | Mapping[str, str] = "",
+        page404: _Path = "",
+        listing: bool = False,
+        max_age: float | None = None,
+        dotfiles: bool = False,
+        ssi_pattern: str = "",
     ) -> None: ...
     def close(self) -> None: ...
     def drain(self) -> None: ...

@@ -456,6 +456,9 @@ CLOSED_RAISES = {
     "defer": (),
     "offload": (print,),
     "respond": ("/",),
+    "serve": ("/", "."),
+    "serve_dir": (None, "."),
+    "serve_file": (None, "x"),
     "error": ("x",),
     "set_handler": (print,),
 }

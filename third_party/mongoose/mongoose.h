@@ -13,6 +13,7 @@
 #include "mongoose/base/chunk.h"
 #include "mongoose/base/clock.h"
 #include "mongoose/base/crc.h"
+#include "mongoose/base/fs.h"
 #include "mongoose/base/iobuf.h"
 #include "mongoose/base/list.h"
 #include "mongoose/base/log.h"
@@ -27,9 +28,13 @@
 
 /* codec: formats, no I/O */
 #include "mongoose/codec/http_chunked.h"
+#include "mongoose/codec/http_cond.h"
 #include "mongoose/codec/http_parse.h"
+#include "mongoose/codec/http_range.h"
 #include "mongoose/codec/http_text.h"
+#include "mongoose/codec/http_time.h"
 #include "mongoose/codec/json.h"
+#include "mongoose/codec/mime.h"
 #include "mongoose/codec/url.h"
 
 /* loop: sockets, timers, events */
@@ -41,4 +46,5 @@
 
 /* proto: bytes meet sockets */
 #include "mongoose/proto/http.h"
+#include "mongoose/proto/http_static.h"
 #include "mongoose/proto/ws.h"

@@ -6,6 +6,7 @@
 
 #include "mongoose/base/alloc.h"
 #include "mongoose/base/status.h"
+#include "mongoose/proto/file_cache.h"
 
 enum {
   SPARE_STATES = 512,
@@ -17,6 +18,7 @@ enum {
 static void pool_free(void *arg) {
   struct mg_http_pool *pool = (struct mg_http_pool *) arg;
   struct mg_http_conn *hc, *next;
+  mg_files_free(pool->files);
   for (hc = pool->spare; hc != NULL; hc = next) {
     next = hc->next_spare;
     mg_free(hc);

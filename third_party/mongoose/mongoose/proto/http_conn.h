@@ -86,6 +86,7 @@ struct mg_http_pool {
   uint64_t date_until; /* mgr->now up to which `date` is right */
   char date[40];       /* "Date: …\r\n" */
   unsigned date_len;
+  struct mg_files *files; /* open ones, when some were served (file_cache.h) */
 };
 
 extern const struct mg_proto mg_proto_http;
@@ -118,6 +119,8 @@ void mg_http_watch_free(struct mg_http_xchg *x);
 void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status, const char *why);
 struct mg_str mg_http_date(struct mg_mgr *mgr);
 void mg_http_count(struct mg_mgr *mgr, int status); /* for the statistics */
+/* The head of a whole answer whose body, len bytes, the caller queues behind it. *with_body is false when there is to be none after all. */
+bool mg_http_reply_head(struct mg_connection *c, int code, struct mg_str headers, uint64_t len, bool *with_body);
 
 /* http_route.c */
 bool mg_http_route(struct mg_connection *c, struct mg_http_conn *hc, const struct mg_http_message *hm); /* true: answered */

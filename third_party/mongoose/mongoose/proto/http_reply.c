@@ -151,7 +151,7 @@ void mg_http_count(struct mg_mgr *mgr, int code) {
 }
 
 /* Head of a whole answer of `len` bytes, and room for `extra` bytes behind it. NULL: refused. */
-static char *whole_head(struct mg_connection *c, int code, struct mg_str headers, const struct own_headers *own, size_t len,
+static char *whole_head(struct mg_connection *c, int code, struct mg_str headers, const struct own_headers *own, uint64_t len,
                         size_t extra, struct mg_http_xchg **xp) {
   struct mg_http_xchg *x;
   struct mg_str date;
@@ -216,7 +216,7 @@ bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, s
 }
 
 /* The head of a whole answer whose body goes out by reference. *with_body is false when there is to be none after all. */
-static bool reply_head(struct mg_connection *c, int code, struct mg_str headers, const struct own_headers *own, size_t len,
+static bool reply_head(struct mg_connection *c, int code, struct mg_str headers, const struct own_headers *own, uint64_t len,
                        bool *with_body) {
   struct mg_http_xchg *x;
   char *p = whole_head(c, code, headers, own, len, 0, &x);
@@ -227,6 +227,12 @@ static bool reply_head(struct mg_connection *c, int code, struct mg_str headers,
   mg_send_added(c);
   *with_body = !(x != NULL && x->is_head) && !without_body(code);
   return true;
+}
+
+bool mg_http_reply_head(struct mg_connection *c, int code, struct mg_str headers, uint64_t len, bool *with_body) {
+  struct own_headers own;
+  look_at(headers, &own);
+  return reply_head(c, code, headers, &own, len, with_body);
 }
 
 bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {

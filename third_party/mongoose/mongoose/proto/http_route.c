@@ -1,4 +1,4 @@
-/* http_route.c - answers that are known beforehand: GET and HEAD of a path, written from memory without any handler. */
+/* http_route.c - answers that need no handler: GET and HEAD of a path, written from memory; files below a prefix. */
 #include <string.h>
 
 #include "mongoose/base/alloc.h"
@@ -6,6 +6,7 @@
 #include "mongoose/base/status.h"
 #include "mongoose/loop/io.h"
 #include "mongoose/proto/http_conn.h"
+#include "mongoose/proto/http_file.h"
 
 struct route {
   struct route *next; /* in its bucket */
@@ -13,9 +14,17 @@ struct route {
   struct mg_str path, head, body; /* head: status line and fields up to where Date goes */
 };
 
+/* Files below a prefix. The strings of opts are behind the struct. */
+struct folder {
+  struct folder *next; /* whose prefix is as long or shorter */
+  struct mg_str prefix; /* without a slash at its end */
+  struct mg_http_serve_opts opts;
+};
+
 struct routes {
   size_t size, used; /* size is a power of two */
   struct route **at;
+  struct folder *folders;
 };
 
 static size_t hash(struct mg_str path) {
@@ -35,8 +44,22 @@ static void routes_free(void *arg) {
       mg_free(e);
     }
   }
+  while (r->folders != NULL) {
+    struct folder *f = r->folders;
+    r->folders = f->next;
+    mg_free(f);
+  }
   mg_free(r->at);
   mg_free(r);
+}
+
+static struct routes *routes_of(struct mg_connection *listener) {
+  struct mg_listener *l = listener->listener;
+  if (l->routes == NULL) {
+    l->routes = mg_calloc(1, sizeof(struct routes));
+    l->routes_free = routes_free;
+  }
+  return (struct routes *) l->routes;
 }
 
 static struct route *find(const struct routes *r, struct mg_str path) {
@@ -79,13 +102,8 @@ bool mg_route_static(struct mg_connection *c, struct mg_str path, int status, st
   c->mgr->status = MG_EINVAL;
   if (!c->is_listening || c->proto != &mg_proto_http || path.len == 0 || path.buf[0] != '/' || status < 200 || status > 599) return false;
   c->mgr->status = MG_ENOMEM;
-  r = (struct routes *) c->listener->routes;
-  if (r == NULL) {
-    r = (struct routes *) mg_calloc(1, sizeof(*r));
-    if (r == NULL) return false;
-    c->listener->routes = r;
-    c->listener->routes_free = routes_free;
-  }
+  r = routes_of(c);
+  if (r == NULL) return false;
   if (r->used >= r->size && !grow(r)) return false;
   l.buf = line;
   l.len = mg_snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", status, mg_http_status_text(status));
@@ -120,6 +138,71 @@ bool mg_route_static(struct mg_connection *c, struct mg_str path, int status, st
   return true;
 }
 
+/* ---- files ---- */
+
+static struct folder *find_folder(const struct routes *r, struct mg_str path) {
+  struct folder *f = r->folders;
+  while (f != NULL && (path.len < f->prefix.len || memcmp(path.buf, f->prefix.buf, f->prefix.len) != 0 ||
+                       (path.len > f->prefix.len && path.buf[f->prefix.len] != '/'))) {
+    f = f->next;
+  }
+  return f;
+}
+
+static void copy_text(char **p, const char **s) {
+  size_t n = *s != NULL ? strlen(*s) + 1 : 0;
+  if (n > 0) *s = (const char *) memcpy(*p, *s, n);
+  *p += n;
+}
+
+static size_t text_size(const char *s) {
+  return s != NULL ? strlen(s) + 1 : 0;
+}
+
+bool mg_route_serve(struct mg_connection *c, struct mg_str prefix, const struct mg_http_serve_opts *o) {
+  struct routes *r;
+  struct folder *f, **slot;
+  char *p;
+  c->mgr->status = MG_EINVAL;
+  if (!c->is_listening || c->proto != &mg_proto_http || prefix.len == 0 || prefix.buf[0] != '/' || text_size(o->root_dir) < 2) return false;
+  while (prefix.len > 0 && prefix.buf[prefix.len - 1] == '/') prefix.len--;
+  c->mgr->status = MG_ENOMEM;
+  r = routes_of(c);
+  if (r == NULL) return false;
+  f = (struct folder *) mg_malloc(sizeof(*f) + prefix.len + 1 + text_size(o->root_dir) + text_size(o->ssi_pattern) + text_size(o->extra_headers) +
+                                  text_size(o->mime_types) + text_size(o->page404) + text_size(o->cache_control));
+  if (f == NULL) return false;
+  f->opts = *o;
+  p = (char *) (f + 1);
+  f->prefix = copy_to(&p, prefix);
+  copy_text(&p, &f->opts.root_dir);
+  copy_text(&p, &f->opts.ssi_pattern);
+  copy_text(&p, &f->opts.extra_headers);
+  copy_text(&p, &f->opts.mime_types);
+  copy_text(&p, &f->opts.page404);
+  copy_text(&p, &f->opts.cache_control);
+  for (slot = &r->folders; *slot != NULL && (*slot)->prefix.len > prefix.len;) slot = &(*slot)->next;
+  f->next = *slot;
+  *slot = f;
+  for (slot = &f->next; *slot != NULL && (*slot)->prefix.len == prefix.len; slot = &(*slot)->next) {
+    struct folder *old = *slot;
+    if (memcmp(old->prefix.buf, prefix.buf, prefix.len) != 0) continue;
+    *slot = old->next;
+    mg_free(old);
+    break;
+  }
+  c->mgr->status = MG_OK;
+  return true;
+}
+
+static bool serve_folder(struct mg_connection *c, const struct mg_http_message *hm, const struct folder *f) {
+  struct mg_http_site site = {&f->opts, mg_str(f->opts.root_dir), false};
+  while (site.root.len > 1 && site.root.buf[site.root.len - 1] == '/') site.root.len--;
+  return mg_http_serve_site(c, hm, &site, mg_str_n(hm->uri.buf + f->prefix.len, hm->uri.len - f->prefix.len));
+}
+
+/* ---- answering ---- */
+
 static bool is_get(struct mg_str m) {
   return (m.len == 3 && memcmp(m.buf, "GET", 3) == 0) || (m.len == 4 && memcmp(m.buf, "HEAD", 4) == 0);
 }
@@ -130,7 +213,10 @@ bool mg_http_route(struct mg_connection *c, struct mg_http_conn *hc, const struc
   struct mg_http_xchg *x = hc->cur;
   struct mg_str date;
   char *p;
-  if (e == NULL) return false;
+  if (e == NULL) {
+    const struct folder *f = find_folder((const struct routes *) c->listener->routes, hm->uri);
+    return f != NULL && serve_folder(c, hm, f);
+  }
   if (!is_get(hm->method)) {
     struct mg_str allow = {(char *) "Allow: GET, HEAD\r\n", 18}, none = {NULL, 0};
     return mg_http_reply_n(c, 405, allow, none);
