@@ -1,4 +1,7 @@
-"""Where the C library of this package is, for build systems: ``python -m pymongoose --cmake-dir``."""
+"""Where the C library of this package is, for build systems: ``python -m pymongoose --cmake-dir``.
+
+``python -m pymongoose pack --help``: files into a C program.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import __version__, build_info
+from . import __version__, _pack, build_info
 
 HOME = Path(__file__).parent
 
@@ -43,6 +46,9 @@ ANSWERS: dict[str, tuple[str, Callable[[], str]]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["pack"]:
+        return _pack.main(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m pymongoose", description=__doc__)
     choices = parser.add_mutually_exclusive_group(required=True)
     for name, (text, _) in ANSWERS.items():

@@ -28,6 +28,21 @@ def test_http_hello_greets_and_answers_healthz_natively() -> None:
         assert it.get("/healthz") == b"ok\n"
 
 
+def test_static_site_serves_its_own_source() -> None:
+    source = (ROOT / "examples" / "static_site.py").read_bytes()
+    with example("static_site.py") as it:
+        assert it.get("/files/static_site.py") == source
+        status, _, headers = it.ask("HEAD", "/files/static_site.py")
+        assert (status, headers["Content-Type"]) == (200, "text/x-python; charset=utf-8")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert [it.ask("GET", p)[0] for p in ("/", "/files/", "/files/../x", "/x")] == [
+            200,
+            404,
+            404,
+            404,
+        ]
+
+
 def test_json_api_adds_lists_and_refuses() -> None:
     with example("json_api.py") as it:
         order = {"customer": {"name": "Ada"}, "items": [{"price": 9.5}, {"price": 1}]}
