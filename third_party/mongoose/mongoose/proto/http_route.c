@@ -215,7 +215,9 @@ bool mg_http_route(struct mg_connection *c, struct mg_http_conn *hc, const struc
   char *p;
   if (e == NULL) {
     const struct folder *f = find_folder((const struct routes *) c->listener->routes, hm->uri);
-    return f != NULL && serve_folder(c, hm, f);
+    if (f == NULL) return false;
+    if (!serve_folder(c, hm, f)) c->is_closing = 1; /* out of memory: there is nobody else to answer */
+    return true;
   }
   if (!is_get(hm->method)) {
     struct mg_str allow = {(char *) "Allow: GET, HEAD\r\n", 18}, none = {NULL, 0};
