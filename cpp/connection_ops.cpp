@@ -162,6 +162,25 @@ PyObject *http_sse(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw
   return bytes ? conn_write_to(conn, 0, bytes.get(), false) : nullptr;
 }
 
+// ---- the asking side; loop thread, for _client.py ----
+
+PyObject *http_expect(Conn *conn, PyObject *const *args, Py_ssize_t n) {
+  if (n != 3) return PyErr_Format(PyExc_TypeError, "_http_expect(what, read_timeout_ms, max_body) takes 3 arguments, not %zd", n);
+  unsigned long what = PyLong_AsUnsignedLong(args[0]), ms = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLong(args[1]);
+  unsigned long long max_body = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(args[2]);
+  if (PyErr_Occurred()) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn) || !mg_http_expect(conn->c, static_cast<unsigned>(what), static_cast<uint32_t>(ms))) {
+    return raise_status(MG_ESTATE, "_http_expect() belongs to an HTTP client between two responses", conn->id);
+  }
+  conn->c->listener->limits.max_body = max_body;
+  Py_RETURN_NONE;
+}
+
+PyObject *http_reusable(Conn *conn, PyObject *) {
+  return PyBool_FromLong(conn->c && here(conn) && mg_http_reusable(conn->c));
+}
+
 // ---- bodies as they come ----
 
 void body_piece(mg_connection *c, Str piece, bool last, void *arg) {
@@ -185,6 +204,7 @@ void body_piece(mg_connection *c, Str piece, bool last, void *arg) {
     Py_CLEAR(conn->on_body);  // the request has failed: the rest of its body is for nobody
     Py_CLEAR(conn->on_body_end);
     loop->failed(conn, last ? MG_EV_HTTP_MSG : MG_EV_READ);
+    if (c->is_client) mg_http_cut(c);
     conn_fail_request(conn);
   }
 }
@@ -328,9 +348,12 @@ PyMethodDef conn_methods[] = {
     {"http_sse", fn(http_sse), KW,
      "http_sse($self, event_type, data)\n--\n\nSend one server-sent event as a chunk; each line of data gets a data: field (WHATWG HTML 9.2.6)."},
     {"stream_body", fn(stream_body), KW,
-     "stream_body($self, on_data, on_end=None, max_body=0)\n--\n\nIn the handler of MG_EV_HTTP_HDRS: have the body in pieces instead of MG_EV_HTTP_MSG.\n\n"
-     "Args:\n    on_data: called with bytes, decoded from chunks.\n    on_end: called without arguments after the last piece; not when the client "
-     "went away, then MG_EV_CLOSE tells.\n    max_body: bytes, 0 for no bound; 413 beyond.\n\npause_reading() and resume_reading() control the flow."},
+     "stream_body($self, on_data, on_end=None, max_body=0)\n--\n\nIn the handler of MG_EV_HTTP_HDRS, of a request or a response: have the body in pieces instead of "
+     "MG_EV_HTTP_MSG.\n\n"
+     "Args:\n    on_data: called with bytes, decoded from chunks.\n    on_end: called without arguments after the last piece; not when the peer "
+     "went away, then MG_EV_CLOSE tells.\n    max_body: bytes, 0 for no bound; beyond, a request is answered 413 and a response is an error.\n\npause_reading() and resume_reading() control the flow."},
+    {"_http_expect", fn(http_expect), METH_FASTCALL, "_http_expect($self, what, read_timeout_ms, max_body, /)\n--\n\nmg_http_expect."},
+    {"_http_reusable", fn(http_reusable), METH_NOARGS, "_http_reusable($self, /)\n--\n\nmg_http_reusable."},
     {"pause_reading", fn(pause_reading), KW, "pause_reading($self)\n--\n\nRead nothing more from the peer until resume_reading()."},
     {"resume_reading", fn(resume_reading), KW, "resume_reading($self)\n--\n\nGo on after pause_reading()."},
     {"recv_data", fn(recv_data), METH_FASTCALL,

@@ -423,7 +423,7 @@ void http_event(Loop *loop, mg_connection *c, int ev, void *data) {
 
 void body_less_hdrs(Loop *loop, mg_connection *c, void *data) {
   auto *hm = static_cast<mg_http_message *>(data);
-  if (hm->body.len > 0 || !mg_http_body_here(c) || (loop->extra_events & bit(MG_EV_HTTP_HDRS))) {
+  if (hm->body.len > 0 || c->is_client || !mg_http_body_here(c) || (loop->extra_events & bit(MG_EV_HTTP_HDRS))) {
     http_event(loop, c, MG_EV_HTTP_HDRS, data);
   }
 }

@@ -156,18 +156,19 @@ py::object listen(Loop &l, const std::string &url, py::object handler, py::objec
   });
 }
 
-py::object connect(Loop &l, const std::string &url, py::object handler, py::object http) {
+py::object connect(Loop &l, const std::string &url, py::object handler, py::object http, py::object limits) {
   bool is_http = http.is_none() ? scheme_is(url, {"http", "https", "http+unix"}) : http.cast<bool>();
   if (scheme_is(url, {"https", "wss", "mqtts", "tls"})) {
     raise_status(MG_ETLS, ("TLS is not part of this build, so " + url + " cannot be reached").c_str());
     raise();
   }
+  mg_limits lim = limits_of(limits);
   Ref h(callable(handler, "handler"));
   return on_loop(l, [&]() -> py::object {
     if (!may_open(l)) return {};
     Site *site = l.site_new(h.get(), default_events(is_http) | l.extra_events);
-    mg_connection *c = is_http ? mg_http_connect(&l.mgr, url.c_str(), Loop::on_event, site)
-                               : mg_connect(&l.mgr, url.c_str(), Loop::on_event, site);
+    mg_connection *c = is_http ? mg_http_connect_with(&l.mgr, url.c_str(), Loop::on_event, site, &lim)
+                               : mg_connect_with(&l.mgr, url.c_str(), Loop::on_event, site, nullptr, nullptr, &lim);
     return opened(l, c, site);
   });
 }
@@ -369,8 +370,8 @@ void bind_manager(py::module_ &m) {
                          bool reuseport, bool ipv6_only, unsigned unix_mode) {
         return listen(*s.loop, url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode);
       })
-      .def("_connect", [](Manager &s, const std::string &url, py::object handler, py::object http) {
-        return connect(*s.loop, url, handler, http);
+      .def("_connect", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits) {
+        return connect(*s.loop, url, handler, http, limits);
       })
       .def("_wrap_fd", [](Manager &s, int fd, py::object handler) { return wrap_fd(*s.loop, fd, handler); })
       .def("_enable_wakeup", [](Manager &s, size_t max_bytes) { mg_wakeup_init_n(&s.loop->mgr, max_bytes); })

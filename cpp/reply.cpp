@@ -357,7 +357,7 @@ PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, Py
 void conn_fail_request(Conn *conn) {
   static const char type[] = "Content-Type: text/plain\r\n", text[] = "Internal Server Error";
   mg_connection *c = conn->c;
-  if (!c || c->is_dead || !mg_http_busy(c)) return;
+  if (!c || c->is_dead || c->is_client || !mg_http_busy(c)) return;
   if (mg_http_current(c) == 0 ||
       !mg_http_reply_n(c, 500, mg_str_n(type, sizeof(type) - 1), mg_str_n(text, sizeof(text) - 1))) {
     mg_http_cut(c);  // it had begun: the client must see that it is not whole

@@ -13,6 +13,7 @@ Example::
     mgr.run()
 """
 
+from ._client import HttpRequest
 from ._core import (
     MG_EV_ACCEPT,
     MG_EV_CLOSE,
@@ -99,8 +100,10 @@ from ._errors import (
 from ._limits import Limits
 from ._manager import Manager
 from ._replies import Response
+from ._response import HttpResponse
 from ._slow import SlowHandler
 from ._stats import PoolStats, Stats
+from ._wires import ClientLimits
 from .workers import Job, WorkerPool
 
 __version__: str = build_info()["version"]
@@ -142,9 +145,12 @@ __all__ = [
     "WEBSOCKET_OP_PONG",
     "WEBSOCKET_OP_TEXT",
     "AddressInUse",
+    "ClientLimits",
     "Connection",
     "ConnectionClosed",
     "HttpMessage",
+    "HttpRequest",
+    "HttpResponse",
     "Job",
     "Limits",
     "Manager",

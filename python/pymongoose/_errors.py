@@ -49,3 +49,20 @@ class TimedOut(MongooseError, TimeoutError):
 
 class AddressInUse(MongooseError, OSError):
     """The address to listen on is busy."""
+
+
+def from_status(code: int, text: str, conn_id: int = 0) -> MongooseError:
+    """The exception for one of the core's status numbers (base/status.h) that came with an event."""
+    kinds: dict[int, type[MongooseError]] = {
+        -5: ConnectionClosed,
+        -6: ConnectionClosed,
+        -7: QueueFull,
+        -8: TooBig,
+        -9: ProtocolError,
+        -10: TimedOut,
+        -11: ResolveError,
+        -12: TlsError,
+    }
+    error = kinds.get(code, MongooseError)(text)
+    error.code, error.conn_id = code, conn_id
+    return error

@@ -13,10 +13,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import _core
+from ._bodies import BodyLike
+from ._client import Client, HeadersLike, HttpRequest, Then, make_request
 from ._limits import Limits
 from ._replies import Response, answer_with, dumps
 from ._slow import SlowHandler, Watchdog
 from ._stats import PoolStats, Stats
+from ._urls import Params
+from ._wires import ClientLimits
 from .workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ ErrorHandler: TypeAlias = (
     | Callable[[_core.Connection | None, int, BaseException], object]
 )
 
+_making_client = threading.Lock()
 log = logging.getLogger("pymongoose")
 
 __all__ = ["ErrorHandler", "Handler", "Manager", "Response"]
@@ -49,6 +54,7 @@ class Manager(_core.ManagerBase):
         slow_handler: seconds; handlers that take longer are reported to on_slow with their Python stack.
         on_slow: called with a SlowHandler; default: a warning in the log.
         wakeup_limit: bytes of messages that may wait for the loop.
+        client: how many connections request() may hold.
 
     One thread polls; every other method may be called from any thread. A context manager that closes.
 
@@ -68,6 +74,7 @@ class Manager(_core.ManagerBase):
         slow_handler: float = 0.0,
         on_slow: Callable[[SlowHandler], object] | None = None,
         wakeup_limit: int = 64 << 20,
+        client: ClientLimits | None = None,
     ) -> None:
         super().__init__()
         if workers and pool is not None:
@@ -76,7 +83,11 @@ class Manager(_core.ManagerBase):
             raise ValueError(f"workers must be >= 0, not {workers!r}")
         if pool is not None and not callable(getattr(pool, "submit", None)):
             raise TypeError(f"pool must be an Executor, not {type(pool).__name__}")
-        self._init(handler, _reporter(error_handler), dumps, answer_with)
+        report = _reporter(error_handler)
+        self._init(handler, report, dumps, answer_with)
+        self._report = report
+        self._client_limits = client or ClientLimits()
+        self._client: Client | None = None  # made by the first request: it refers to us
         self._own_pool = WorkerPool(workers) if workers else None
         self._pool: Executor | None = self._own_pool or pool
         if enable_wakeup or self._pool is not None:
@@ -144,6 +155,8 @@ class Manager(_core.ManagerBase):
             self._close()
         finally:
             if self.closed:
+                if self._client is not None:
+                    self._client.close()
                 if self._watchdog is not None:
                     self._watchdog.stop()
                 if self._own_pool is not None:
@@ -195,13 +208,109 @@ class Manager(_core.ManagerBase):
         return self._listen(url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode)
 
     def connect(
-        self, url: str, handler: Handler | None = None, *, http: bool | None = None
+        self,
+        url: str,
+        handler: Handler | None = None,
+        *,
+        http: bool | None = None,
+        limits: Limits | None = None,
     ) -> _core.Connection:
-        """Connect to a numeric address, localhost or a Unix path; returns at once.
+        """Connect to an address, a host name or a Unix path; returns at once.
 
-        MG_EV_CONNECT follows, or MG_EV_ERROR and MG_EV_CLOSE. Wrong URLs raise as in listen().
+        Names are looked up by the system's resolver on a helper thread, and all their addresses are tried, within
+        ``limits.connect_timeout``. MG_EV_CONNECT follows, or MG_EV_ERROR and MG_EV_CLOSE. Wrong URLs raise as in listen().
         """
-        return self._connect(url, handler, http)
+        return self._connect(url, handler, http, limits)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: HeadersLike | None = None,
+        body: BodyLike = None,
+        json: Any = None,
+        params: Params | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = 10.0,
+        connect_timeout: float | None = None,
+        read_timeout: float | None = None,
+        follow_redirects: bool = True,
+        allow_downgrade: bool = False,
+        max_redirects: int = 10,
+        stream: bool = False,
+        on_data: Callable[[bytes], object] | None = None,
+        then: Then | None = None,
+        proxy: str | None = None,
+        tls: Any = None,
+        unix: str | None = None,
+        max_body: int | None = None,
+    ) -> HttpRequest:
+        """Ask an HTTP server; returns at once. Any thread.
+
+        Connections are kept open and used again, for each origin (``Manager(client=ClientLimits(...))``). An idempotent request whose kept
+        connection turns out to be closed is repeated once on a new one.
+
+        Args:
+            method: ``"GET"`` and so on, as it is sent.
+            url: ``http://``, ``https://`` or ``http+unix://%2Fpath%2Fof%2Fsocket/uri``. User and password in it are sent as basic auth.
+            headers: a mapping or pairs; repeated names are kept.
+            body: str (UTF-8), bytes-like, a binary file, an iterable of pieces, or a callable that returns one piece after the other and
+                b"" at the end. Read on the loop thread as fast as the peer takes it; chunked when its length is not known.
+            json: sent as JSON instead of body.
+            params: added to the URL's query, encoded.
+            auth: ``(user, password)`` for basic auth (RFC 7617).
+            timeout: seconds for all of it, from now to the last byte, redirects too; None: no bound.
+            connect_timeout: seconds for name and connection.
+            read_timeout: seconds without a byte from the server, once the request is sent.
+            follow_redirects: as RFC 9110 15.4 says; Authorization and Cookie stay with the origin they were given for.
+            allow_downgrade: follow redirects from https to http, too.
+            max_redirects: beyond, ProtocolError.
+            stream: the response is there with its head, and its body is read by ``for piece in response`` on another thread.
+            on_data: gets the body in pieces (bytes, decoded) on the loop thread; ``pause()`` and ``resume()`` of the request control
+                the flow.
+            then: ``then(response)`` on the loop thread, exactly once, whether it succeeded or failed.
+            proxy: ``http://user:password@host:port``; for https through a tunnel (CONNECT).
+            tls: TlsOpts; the peer's certificate is verified unless they say otherwise.
+            unix: path of a Unix socket to connect to instead of the URL's host.
+            max_body: bytes of the decoded body; default 64 MiB when it is collected, no bound with stream and on_data.
+
+        Returns:
+            HttpRequest: ``cancel()``, and a concurrent.futures.Future of the HttpResponse.
+
+        Raises:
+            TypeError, ValueError: a wrong argument.
+            TlsError: https, and TLS is not part of this build.
+            RuntimeError: the manager is closed. All that happens later is the response's ``error``.
+        """
+        with _making_client:
+            if self._client is None:
+                self._client = Client(self, self._client_limits, self._report)
+        request = make_request(
+            self._client,
+            method,
+            url,
+            headers=headers,
+            body=body,
+            json=json,
+            params=params,
+            auth=auth,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            follow_redirects=follow_redirects,
+            allow_downgrade=allow_downgrade,
+            max_redirects=max_redirects,
+            stream=stream,
+            on_data=on_data,
+            then=then,
+            proxy=proxy,
+            tls=tls,
+            unix=unix,
+            max_body=max_body,
+        )
+        self._client.start(request)
+        return request
 
     def wrap_fd(self, fd: int, handler: Handler | None = None) -> _core.Connection:
         """Adopt an open socket, connected or listening; the manager closes it from then on."""

@@ -174,13 +174,13 @@ LOOP_TEST(a_body_beyond_the_limit_is_an_error) {
 
 LOOP_TEST(the_answer_to_head_has_no_body) {
   up();
-  CHECK(mg_http_expect_head(client));
+  CHECK(mg_http_expect(client, MG_HTTP_TO_HEAD, 0));
   send_text("HTTP/1.1 200 OK\r\n" H "Content-Length: 5\r\n\r\n");
   CHECK(UNTIL(msgs == 1));
   send_text(counted); /* and the next one has one again */
   CHECK(UNTIL(msgs == 2));
   CHECK_MEM(bodies, strlen(bodies), "|hello|", 7);
-  CHECK(!mg_http_expect_head(listener));
+  CHECK(!mg_http_expect(listener, MG_HTTP_TO_HEAD, 0));
   CHECK_INT(mgr.status, MG_ESTATE);
   down();
 }

@@ -42,6 +42,7 @@
 #include "mongoose/loop/conn.h"
 #include "mongoose/loop/event.h"
 #include "mongoose/loop/limits.h"
+#include "mongoose/loop/resolve.h"
 #include "mongoose/loop/timer.h"
 
 /* proto: bytes meet sockets */

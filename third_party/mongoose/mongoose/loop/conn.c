@@ -1,4 +1,4 @@
-/* conn.c - a connection's life: made by listen, connect, adopt or accept; ended in two steps, because flush may close a socket
+/* conn.c - a connection's life: made by listen, adopt or accept (connect.c has the rest); ended in two steps, because flush may close a socket
  * but only dispatch may tell.
  *
  *   mg_conn_new --> … --> mg_conn_hang_up (descriptor closed) --> mg_conn_bury (MG_EV_CLOSE, struct reused)
@@ -15,6 +15,7 @@
 #include "mongoose/base/log.h"
 #include "mongoose/base/printf.h"
 #include "mongoose/loop/io.h"
+#include "mongoose/loop/resolve.h"
 
 static int fd_of(const struct mg_connection *c) {
   return (int) (size_t) c->fd;
@@ -140,6 +141,7 @@ void mg_conn_hang_up(struct mg_connection *c) {
   c->is_dead = 1;
   c->is_closing = 1;
   mg_deadline_clear(&c->mgr->wheel, &c->deadline);
+  if (c->lookup != NULL) mg_lookup_drop(c);
   if (fd_of(c) >= 0) {
     /* Closing is not enough for epoll when there is a copy of the descriptor: in a forked process, or in the hands of whoever gave
      * us theirs. What we accepted ourselves has none before the first fork. And if we are the forked process: the epoll set and
@@ -189,17 +191,29 @@ void mg_call(struct mg_connection *c, int ev, void *ev_data) {
   if (c->fn != NULL) c->fn(c, ev, ev_data);
 }
 
-void mg_error(struct mg_connection *c, const char *fmt, ...) {
+static void fault(struct mg_connection *c, int status, const char *fmt, va_list *ap) {
   char text[256];
-  va_list ap;
-  va_start(ap, fmt);
-  mg_vsnprintf(text, sizeof(text), fmt, &ap);
-  va_end(ap);
+  mg_vsnprintf(text, sizeof(text), fmt, ap);
   MG_ERROR(("%lu %s", c->id, text));
   c->is_closing = 1;
+  c->fault = (int8_t) status;
   c->mgr->stats.errors++;
   mg_touch(c);
   mg_call(c, MG_EV_ERROR, text);
+}
+
+void mg_error(struct mg_connection *c, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  fault(c, MG_EIO, fmt, &ap);
+  va_end(ap);
+}
+
+void mg_fault(struct mg_connection *c, int status, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  fault(c, status, fmt, &ap);
+  va_end(ap);
 }
 
 void mg_close_conn(struct mg_connection *c) {
@@ -218,14 +232,14 @@ void mg_linger(struct mg_connection *c) {
 
 /* ---- making them ---- */
 
-static bool open_for_new(struct mg_mgr *mgr) {
+bool mg_mgr_is_open(struct mg_mgr *mgr) {
   if (mgr->wakeq == NULL) return false;           /* mg_mgr_init failed, and said why */
   if (mgr->ending) mg_fail(mgr, MG_ECLOSED, NULL); /* else who connects again whenever he is closed would never let it end */
   return !mgr->ending;
 }
 
-static struct mg_connection *start(struct mg_mgr *mgr, struct mg_sock *s, struct mg_listener *l, mg_event_handler_t fn,
-                                   void *fn_data) {
+struct mg_connection *mg_conn_start(struct mg_mgr *mgr, struct mg_sock *s, struct mg_listener *l, mg_event_handler_t fn,
+                                    void *fn_data) {
   struct mg_connection *c = l != NULL ? mg_conn_new(mgr, s, l) : NULL;
   if (l != NULL) mg_listener_drop(l);
   if (c == NULL) {
@@ -243,13 +257,13 @@ struct mg_connection *mg_listen_with(struct mg_mgr *mgr, const char *url, mg_eve
   struct mg_connection *c;
   struct mg_sock s;
   int err;
-  if (!open_for_new(mgr)) return NULL;
+  if (!mg_mgr_is_open(mgr)) return NULL;
   err = mg_sock_listen(&s, url, opts != NULL ? &opts->sock : NULL, mgr->errmsg);
   if (err != MG_OK) {
     mg_fail(mgr, err, mgr->errmsg);
     return NULL;
   }
-  c = start(mgr, &s, mg_listener_new(opts != NULL ? opts->limits : NULL), fn, fn_data);
+  c = mg_conn_start(mgr, &s, mg_listener_new(opts != NULL ? opts->limits : NULL), fn, fn_data);
   if (c == NULL) return NULL;
   c->is_listening = 1;
   c->owns_path = s.is_unix && strncmp(url, "fd:", 3) != 0;
@@ -263,56 +277,17 @@ struct mg_connection *mg_listen(struct mg_mgr *mgr, const char *url, mg_event_ha
   return mg_listen_with(mgr, url, fn, fn_data, NULL);
 }
 
-struct mg_connection *mg_connect_svc(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
-                                     mg_event_handler_t pfn, void *pfn_data) {
-  struct mg_connection *c;
-  struct mg_sock s;
-  char err[MG_SOCK_ERR];
-  int status;
-  if (!open_for_new(mgr)) return NULL;
-  status = mg_sock_connect(&s, url, err);
-  if (status == MG_EINVAL || status == MG_ESCHEME || status == MG_ENOMEM) { /* the caller's fault: say so at once */
-    mg_fail(mgr, status, err);
-    return NULL;
-  }
-  if (status != MG_OK) memset(&s, 0, sizeof(s)), s.fd = -1;
-  c = start(mgr, &s, mg_listener_new(NULL), fn, fn_data);
-  if (c == NULL) return NULL;
-  c->is_client = 1;
-  c->pfn = pfn;
-  c->pfn_data = pfn_data;
-  mg_call(c, MG_EV_OPEN, NULL);
-  if (status != MG_OK) { /* the network's fault: an event, as always */
-    mg_error(c, "%s", err);
-    return c;
-  }
-  c->is_connecting = 1;
-  mg_call(c, MG_EV_RESOLVE, NULL);
-  if (c->is_udp || !s.connecting) {
-    mg_conn_watch(c, MG_POLL_READ);
-    mg_conn_ready(c); /* MG_EV_CONNECT comes from the loop, as for everybody */
-  } else {
-    mg_conn_watch(c, MG_POLL_READ | MG_POLL_WRITE);
-    mg_read_due(c, mgr->now + c->listener->limits.connect_timeout);
-  }
-  return c;
-}
-
-struct mg_connection *mg_connect(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data) {
-  return mg_connect_svc(mgr, url, fn, fn_data, NULL, NULL);
-}
-
 struct mg_connection *mg_wrapfd(struct mg_mgr *mgr, int fd, mg_event_handler_t fn, void *fn_data) {
   struct mg_connection *c;
   struct mg_sock s;
   int err;
-  if (!open_for_new(mgr)) return NULL;
+  if (!mg_mgr_is_open(mgr)) return NULL;
   err = mg_sock_adopt(&s, fd, mgr->errmsg);
   if (err != MG_OK) {
     mg_fail(mgr, err, mgr->errmsg);
     return NULL;
   }
-  c = start(mgr, &s, mg_listener_new(NULL), fn, fn_data);
+  c = mg_conn_start(mgr, &s, mg_listener_new(NULL), fn, fn_data);
   if (c == NULL) return NULL;
   c->is_listening = s.is_listening;
   mg_conn_watch(c, MG_POLL_READ);

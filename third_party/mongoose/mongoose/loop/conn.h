@@ -20,6 +20,7 @@ MG_BEGIN_DECLS
 struct mg_mgr;
 struct mg_peers;
 struct mg_packet;
+struct mg_lookup;
 
 /* Bytes, or a part of a file, that go out in their place between the bytes of c->send without being copied there. */
 struct mg_seg {
@@ -113,10 +114,12 @@ struct mg_connection {
   unsigned is_owed : 1;    /* the protocol has answers to come that draining waits for */
   uint8_t ask;             /* MG_ASK_… */
   uint8_t watched;         /* MG_POLL_… the poller has */
+  int8_t fault;            /* mg_status of the last error told about this connection */
   int last_errno;          /* of the I/O error */
   struct mg_connection *prev;
   struct mg_connection *ready_next, *dirty_next, *after_next;
   const struct mg_proto *proto;
+  struct mg_lookup *lookup; /* of the peer's name: under way, or the addresses that are left to try */
   struct mg_listener *listener; /* limits and routes; also clients have one */
   struct mg_seg *segs, *last_seg; /* with send: the struct mg_out being filled */
   size_t seg_bytes, tail_start;
@@ -127,6 +130,7 @@ struct mg_connection {
   size_t hint;             /* bytes the protocol wants to see in recv before it can go on, 0: any */
   struct mg_deadline deadline; /* the earlier of: */
   uint64_t read_due, write_due;
+  uint64_t connect_due;    /* when a client's time for name and addresses is over, 0: never */
   struct mg_packet *packets, **last_packet; /* datagrams received in this turn */
   uint32_t served;         /* messages so far, for protocols that bound them */
   void *owner;             /* for bindings */
@@ -216,6 +220,10 @@ struct mg_connection *mg_listen_with(struct mg_mgr *mgr, const char *url, mg_eve
 struct mg_connection *mg_connect(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data);
 struct mg_connection *mg_connect_svc(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
                                      mg_event_handler_t pfn, void *pfn_data);
+/* Ours: the same with limits (NULL: the defaults), which are this connection's own. A host name is looked up first (resolve.h), and
+ * its addresses are tried one after the other until one answers, all within limits.connect_timeout. */
+struct mg_connection *mg_connect_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
+                                      mg_event_handler_t pfn, void *pfn_data, const struct mg_limits *limits);
 /* Adopt a connected or listening descriptor. */
 struct mg_connection *mg_wrapfd(struct mg_mgr *mgr, int fd, mg_event_handler_t fn, void *fn_data);
 struct mg_connection *mg_alloc_conn(struct mg_mgr *mgr);
@@ -232,6 +240,7 @@ size_t mg_unsent(const struct mg_connection *c); /* bytes queued: buffer, segmen
 
 void mg_call(struct mg_connection *c, int ev, void *ev_data); /* c->pfn, then c->fn */
 void mg_error(struct mg_connection *c, const char *fmt, ...);  /* MG_EV_ERROR, then close */
+void mg_fault(struct mg_connection *c, int status, const char *fmt, ...); /* ours: the same, saying what kind: c->fault */
 void mg_close_conn(struct mg_connection *c);                   /* close now, MG_EV_CLOSE included; not from c's own handler */
 /* Ours: after setting a flag or consuming input outside of an event, so that the loop looks at c without a sweep. */
 void mg_touch(struct mg_connection *c);

@@ -33,6 +33,9 @@ struct mg_packet { /* one datagram */
 
 /* conn.c */
 struct mg_connection *mg_conn_new(struct mg_mgr *mgr, const struct mg_sock *s, struct mg_listener *l);
+/* A connection over s and l, which are its own now, or are freed with NULL: out of memory. */
+struct mg_connection *mg_conn_start(struct mg_mgr *mgr, struct mg_sock *s, struct mg_listener *l, mg_event_handler_t fn, void *fn_data);
+bool mg_mgr_is_open(struct mg_mgr *mgr); /* for new connections */
 void mg_conn_hang_up(struct mg_connection *c); /* close the descriptor; MG_EV_CLOSE is owed */
 void mg_conn_bury(struct mg_connection *c);    /* MG_EV_CLOSE, then the struct goes to the spare ones */
 void mg_conn_resume(struct mg_connection *listener); /* accept again */
@@ -41,6 +44,10 @@ struct mg_listener *mg_listener_hold(struct mg_listener *l);
 void mg_listener_drop(struct mg_listener *l);
 bool mg_peers_enter(struct mg_listener *l, const struct mg_addr *a); /* false: over the bound */
 void mg_peers_leave(struct mg_listener *l, const struct mg_addr *a);
+
+/* connect.c */
+void mg_connect_done(struct mg_connection *c);                    /* the socket is connected, or failed to */
+void mg_connect_late(struct mg_connection *c);                    /* its time is over */
 
 /* mgr.c */
 bool mg_mgr_has_forked(void); /* some child of this process may hold copies of descriptors */

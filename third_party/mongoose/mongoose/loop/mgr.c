@@ -107,9 +107,8 @@ static void deadline_passed(struct mg_deadline *d, void *arg) {
       mg_conn_resume(c);
     } else if (c->is_lingering) {
       c->is_closing = 1;
-    } else if (c->is_connecting) {
-      mgr->stats.timeouts++;
-      mg_error(c, "connect timed out");
+    } else if (c->is_connecting || c->is_resolving) {
+      mg_connect_late(c);
     } else if (c->proto != NULL && c->proto->timeout != NULL) {
       c->proto->timeout(c);
     } else {
@@ -161,6 +160,8 @@ static void readiness(struct mg_mgr *mgr, struct mg_connection *c, unsigned even
     if (events & MG_POLL_WRITE) mg_touch(c);
     if ((events & MG_POLL_READ) || ((events & MG_POLL_HUP) && !c->is_full)) {
       mg_io_recv(c);
+    } else if ((events & MG_POLL_HUP) && c->is_client) { /* what it sent before it went is read when reading goes on */
+      mg_conn_watch(c, 0);
     } else if (events & MG_POLL_HUP) { /* reading is paused, but the peer is gone altogether */
       c->is_failed = 1;
       mg_conn_ready(c);
@@ -229,21 +230,6 @@ static void tell_datagrams(struct mg_connection *c) {
   mg_iobuf_free(&c->recv);
 }
 
-static void tell_connected(struct mg_connection *c) {
-  char why[MG_SOCK_ERR];
-  if (!c->is_udp && mg_sock_pending((int) (size_t) c->fd)) return; /* somebody else's readiness */
-  c->is_connecting = 0;
-  c->read_due = 0;
-  mg_conn_due(c);
-  mg_touch(c);
-  if (!c->is_udp && mg_sock_connected((int) (size_t) c->fd, why) != MG_OK) {
-    mg_error(c, "%s", why);
-    return;
-  }
-  c->is_writable = 1;
-  mg_call(c, MG_EV_CONNECT, NULL);
-}
-
 static void tell_ready(struct mg_connection *c) {
   if (c->is_dead) return;
   mg_touch(c);
@@ -253,7 +239,7 @@ static void tell_ready(struct mg_connection *c) {
     mg_call(c, MG_EV_OPEN, NULL);
     mg_call(c, MG_EV_ACCEPT, NULL);
   }
-  if (c->is_connecting) tell_connected(c);
+  if (c->is_connecting) mg_connect_done(c);
   if (c->is_udp) tell_datagrams(c);
   if (c->got > 0 && !c->is_closing && !c->is_dead) {
     long n = (long) c->got;
@@ -353,8 +339,8 @@ static void flush_one(struct mg_connection *c) {
   enum mg_out_result res = MG_OUT_EMPTY;
   size_t put = c->put;
   bool goes_on = false; /* a protocol that waited for room looks at its input again */
-  if (c->is_dead || c->is_connecting || (c->is_listening && !c->is_closing && !c->is_draining)) {
-    if (c->is_connecting && c->is_closing) mg_conn_hang_up(c);
+  if (c->is_dead || c->is_connecting || c->is_resolving || (c->is_listening && !c->is_closing && !c->is_draining)) {
+    if ((c->is_connecting || c->is_resolving) && c->is_closing) mg_conn_hang_up(c);
     return;
   }
   if (c->is_closing) { /* what the socket takes at once may go; nobody waits for the rest */
@@ -370,9 +356,15 @@ static void flush_one(struct mg_connection *c) {
   }
   if (c->held != NULL) mg_out_swap(c, c->held);
   if (MG_UNLIKELY(res == MG_OUT_FAILED)) {
-    c->last_errno = errno;
-    c->is_failed = 1;
+    int err = errno;
     mg_out_discard(c);
+    if (c->is_client && c->proto != NULL && (err == EPIPE || err == ECONNRESET) && !c->is_eof && !c->is_draining) {
+      /* A server may answer and close before it has read all: the answer counts, and the socket's error comes behind it. */
+      update_interest(c, false);
+      return;
+    }
+    c->last_errno = err;
+    c->is_failed = 1;
     mg_conn_hang_up(c);
     return;
   }

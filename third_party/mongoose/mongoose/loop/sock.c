@@ -381,13 +381,34 @@ int mg_sock_adopt(struct mg_sock *s, int fd, char err[MG_SOCK_ERR]) {
 
 /* ---- connect ---- */
 
+static int start_connect(struct mg_sock *s, const union any_addr *sa, socklen_t len, enum mg_sock_kind kind, const char *label,
+                         char *err) {
+  int fd = open_socket(sa->sa.sa_family, kind == MG_SOCK_UDP ? SOCK_DGRAM : SOCK_STREAM);
+  if (fd < 0) return fail(errno, label, err);
+  if (kind == MG_SOCK_TCP) set_nodelay(fd);
+  if (connect(fd, &sa->sa, len) != 0) {
+    /* An interrupted connect goes on in the background just as one of a non-blocking socket does. */
+    if (errno != EINPROGRESS && errno != EINTR) {
+      close_keeping_errno(fd);
+      return fail(errno, label, err);
+    }
+    s->connecting = true;
+  }
+  s->fd = fd;
+  s->is_udp = kind == MG_SOCK_UDP;
+  s->is_unix = kind == MG_SOCK_UNIX;
+  if (!s->is_unix) read_local(fd, &s->loc);
+  return MG_OK;
+}
+
 int mg_sock_connect(struct mg_sock *s, const char *url, char err[MG_SOCK_ERR]) {
   struct mg_sock_url u;
   union any_addr sa;
   socklen_t len = 0;
-  int fd, rc;
+  int rc;
   clear(s, err);
   if ((rc = mg_sock_url_parse(&u, url, err)) != MG_OK) return rc;
+  s->is_udp = u.kind == MG_SOCK_UDP;
   if (u.kind == MG_SOCK_FD) return snprintf(err, MG_SOCK_ERR, "fd:// cannot be connected to"), MG_EINVAL;
   if (u.kind == MG_SOCK_UNIX) {
     if ((rc = unix_sockaddr(&u, &sa, &len, err)) != MG_OK) return rc;
@@ -403,22 +424,21 @@ int mg_sock_connect(struct mg_sock *s, const char *url, char err[MG_SOCK_ERR]) {
     s->rem.port = htons((uint16_t) u.port);
     len = to_sockaddr(&s->rem, &sa);
   }
-  fd = open_socket(sa.sa.sa_family, u.kind == MG_SOCK_UDP ? SOCK_DGRAM : SOCK_STREAM);
-  if (fd < 0) return fail(errno, u.label, err);
-  if (u.kind == MG_SOCK_TCP) set_nodelay(fd);
-  if (connect(fd, &sa.sa, len) != 0) {
-    /* An interrupted connect goes on in the background just as one of a non-blocking socket does. */
-    if (errno != EINPROGRESS && errno != EINTR) {
-      close_keeping_errno(fd);
-      return fail(errno, u.label, err);
-    }
-    s->connecting = true;
-  }
-  s->fd = fd;
-  s->is_udp = u.kind == MG_SOCK_UDP;
-  s->is_unix = u.kind == MG_SOCK_UNIX;
-  if (!s->is_unix) read_local(fd, &s->loc);
-  return MG_OK;
+  return start_connect(s, &sa, len, u.kind, u.label, err);
+}
+
+int mg_sock_connect_to(struct mg_sock *s, const struct mg_addr *to, bool udp, char err[MG_SOCK_ERR]) {
+  char label[MG_ADDR_TEXT];
+  union any_addr sa;
+  clear(s, err);
+  s->rem = *to;
+  mg_addr_print(to, true, label, sizeof(label));
+  return start_connect(s, &sa, to_sockaddr(to, &sa), udp ? MG_SOCK_UDP : MG_SOCK_TCP, label, err);
+}
+
+bool mg_sock_quiet(int fd) {
+  char byte;
+  return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
 bool mg_sock_pending(int fd) {

@@ -43,6 +43,10 @@ int mg_sock_listen(struct mg_sock *s, const char *url, const struct mg_sock_opts
 
 /* Start a non-blocking connect to a numeric address, localhost or a Unix path. MG_ERESOLVE for other host names. */
 int mg_sock_connect(struct mg_sock *s, const char *url, char err[MG_SOCK_ERR]);
+/* The same to an address that is known. */
+int mg_sock_connect_to(struct mg_sock *s, const struct mg_addr *to, bool udp, char err[MG_SOCK_ERR]);
+/* The peer has neither sent what nobody read yet nor closed. */
+bool mg_sock_quiet(int fd);
 bool mg_sock_pending(int fd); /* still on its way to the peer */
 int mg_sock_connected(int fd, char err[MG_SOCK_ERR]); /* after writability: MG_OK, or why it failed */
 

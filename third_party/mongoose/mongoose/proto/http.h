@@ -13,12 +13,28 @@ MG_BEGIN_DECLS
 struct mg_connection *mg_http_listen(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data);
 struct mg_connection *mg_http_listen_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
                                           const struct mg_listen_opts *opts);
-/* A client: write the request with mg_printf or mg_send on MG_EV_CONNECT. Each response is told by MG_EV_HTTP_HDRS once and by
- * MG_EV_HTTP_MSG with its body, which is limits.max_body bytes at most. Interim responses are skipped. A malformed, cut or
- * oversized response is MG_EV_ERROR and a close. After 101 the connection is a plain one. */
+/* A client: write the request with mg_printf or mg_send on MG_EV_CONNECT, a body in pieces with mg_http_write_chunk or mg_send while
+ * c->is_choked is not set. Each response is told by MG_EV_HTTP_HDRS once and by MG_EV_HTTP_MSG with its body, which is
+ * limits.max_body bytes at most; mg_http_stream_body works here, too. Interim responses are skipped. A malformed, cut or oversized
+ * response is MG_EV_ERROR and a close: never part of a body as a whole one. After 101 the connection is a plain one. Requests may
+ * follow each other on one connection. */
 struct mg_connection *mg_http_connect(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data);
-/* Ours: the next response on this client answers a HEAD request, so it has no body whatever its head says. */
-bool mg_http_expect_head(struct mg_connection *c);
+/* Ours: with limits (NULL: the defaults): those of head, body and connecting. */
+struct mg_connection *mg_http_connect_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
+                                           const struct mg_limits *limits);
+
+enum mg_http_expect {
+  MG_HTTP_TO_HEAD = 1,    /* the next response answers HEAD: no body, whatever its head says */
+  MG_HTTP_TO_CONNECT = 2, /* … answers CONNECT: with 2xx it has no body, and what follows is the tunnel's (RFC 9110 9.3.6) */
+  MG_HTTP_INTERIM = 4     /* MG_EV_HTTP_HDRS tells of interim responses (1xx), too: 100 Continue */
+};
+/* Ours: what there is to know about the next response, before or after its request is queued; the last call counts. From then on a
+ * close without a response is an error, and so are read_timeout ms (0: any) without a byte from the peer while nothing of the request
+ * waits to be sent. False: MG_ESTATE (no HTTP client, or in the middle of a response), MG_ENOMEM. */
+bool mg_http_expect(struct mg_connection *c, unsigned what, uint32_t read_timeout);
+/* Ours: may this client's connection carry another request? In the handler of a whole response: did both sides leave it open, with
+ * nothing behind the response and nothing of the request unsent? Between responses: and has the peer been quiet since? */
+bool mg_http_reusable(const struct mg_connection *c);
 
 /* ---- answering at once ---- */
 
@@ -67,10 +83,10 @@ bool mg_http_body_here(const struct mg_connection *c);
 bool mg_http_unanswered(const struct mg_connection *c);
 /* No request is being read, handled or aimed at. */
 bool mg_http_idle(const struct mg_connection *c);
-/* Non-zero when some exchange of this connection is not fully answered. */
+/* Some exchange of this connection is not fully answered; of a client: mg_http_expect was called and the response is not whole. */
 bool mg_http_busy(const struct mg_connection *c);
 
-/* ---- request bodies as they come ---- */
+/* ---- bodies as they come ---- */
 
 typedef void (*mg_http_body_fn)(struct mg_connection *c, struct mg_str piece, bool last, void *arg);
 /* In MG_EV_HTTP_HDRS: have the body in pieces (decoded; the last call has last set and no bytes) instead of MG_EV_HTTP_MSG.

@@ -582,6 +582,7 @@ struct mg_connection *mg_http_listen(struct mg_mgr *mgr, const char *url, mg_eve
 
 bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg, uint64_t max_body) {
   struct mg_http_conn *hc = mg_http_of(c);
+  if (c->proto == &mg_proto_http_client) return mg_http_client_stream(c, fn, arg, max_body);
   if (hc == NULL || hc->in_handler != MG_TOLD_HDRS || hc->cur == NULL || hc->streaming) {
     c->mgr->status = MG_ESTATE;
     return false;

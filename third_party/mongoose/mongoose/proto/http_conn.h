@@ -110,6 +110,11 @@ void mg_xchg_release(struct mg_connection *c, struct mg_http_conn *hc);  /* let 
 void mg_xchg_free_all(struct mg_connection *c, struct mg_http_conn *hc);
 struct mg_http_xchg *mg_xchg_target(struct mg_http_conn *hc);            /* what an answer now would answer */
 
+/* http_client.c */
+extern const struct mg_proto mg_proto_http_client;
+bool mg_http_client_stream(struct mg_connection *c, mg_http_body_fn fn, void *arg, uint64_t max_body);
+bool mg_http_client_busy(const struct mg_connection *c);
+
 /* http_watch.c */
 void mg_http_watch_raw(struct mg_connection *c, struct mg_http_xchg *x);  /* look at what was added to c->send since mark */
 void mg_http_watch_bytes(struct mg_http_xchg *x, const char *buf, size_t len);

@@ -180,6 +180,7 @@ unsigned long mg_http_current(const struct mg_connection *c) {
 
 bool mg_http_busy(const struct mg_connection *c) {
   const struct mg_http_conn *hc = mg_http_of(c);
+  if (c->proto == &mg_proto_http_client) return mg_http_client_busy(c);
   return hc != NULL && (hc->queue != NULL || (hc->cur != NULL && hc->cur->answer != MG_ANSWER_DONE));
 }
 
