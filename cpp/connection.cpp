@@ -79,8 +79,8 @@ PyObject *get_id(PyObject *o, void *) {
   return PyLong_FromUnsignedLong(self_of(o)->c ? self_of(o)->id : 0);
 }
 
-PyObject *get_fault(PyObject *o, void *) {
-  return PyLong_FromLong(self_of(o)->c ? self_of(o)->c->fault : 0);
+PyObject *get_status(PyObject *o, void *) {
+  return PyLong_FromLong(self_of(o)->c ? self_of(o)->c->status : 0);
 }
 
 PyObject *get_manager(PyObject *o, void *) {
@@ -171,7 +171,7 @@ PyGetSetDef getset[] = {
     {"is_writable", get_flag, nullptr, "bool: all output was taken by the system so far.", flag(WRITABLE)},
     {"is_full", get_flag, nullptr, "bool: more output is waiting than Limits.send_high; on_drain tells when that is over.", flag(FULL)},
     {"is_draining", get_flag, nullptr, "bool: closes when the output is out.", flag(DRAINING)},
-    {"_fault", get_fault, nullptr, "int: the core's status of the last MG_EV_ERROR.", nullptr},
+    {"_status", get_status, nullptr, "int: the core's status of the last MG_EV_ERROR.", nullptr},
     {"recv_len", get_size, nullptr, "int: bytes received and not consumed.", size(RECV_LEN)},
     {"send_len", get_size, nullptr, "int: bytes of output waiting.", size(SEND_LEN)},
     {"recv_size", get_size, nullptr, "int: bytes of memory behind the receive buffer, 0 while idle.", size(RECV_SIZE)},

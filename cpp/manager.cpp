@@ -231,7 +231,7 @@ size_t drain(Loop &l) {
       continue;
     }
     auto *conn = static_cast<Conn *>(c->owner);
-    bool waits = mg_unsent(c) > 0 || (conn && conn->jobs) || (c->proto && mg_http_busy(c)) || (c->proto && c->recv.len > 0);
+    bool waits = (c->is_client && c->proto && (c->is_connecting || c->is_resolving || c->is_tls_hs)) || mg_unsent(c) > 0 || (conn && conn->jobs) || (c->proto && mg_http_busy(c)) || (c->proto && c->recv.len > 0);
     if (waits) {
       busy++;
     } else if (!c->is_draining) {

@@ -114,6 +114,8 @@ def join(base: Target, location: str) -> Target:
     if not parts.scheme and not parts.netloc:
         target = parse(urljoin(f"http://x{base.uri}", location))
         return replace(base, uri=target.uri)
+    if parts.scheme.partition("+")[2]:  # a server does not choose which sockets of ours are opened
+        raise ValueError(f"a redirect must not lead to {location!r}")
     return parse(urljoin(base.url, location))
 
 

@@ -72,6 +72,7 @@ class User(Protocol):
     connect_timeout: float | None
     read_timeout: float | None
     deadline: float | None
+    fresh: bool  # wants a connection that nobody used before
 
     def on_connecting(self, wire: Wire) -> None: ...
     def on_wire(self, wire: Wire) -> None: ...
@@ -157,7 +158,7 @@ class Wire:
             if user is not None:
                 self.start(user)
         elif ev == _core.MG_EV_ERROR:
-            self._fault(from_status(conn._fault, str(data), conn.id))
+            self._fault(from_status(conn._status, str(data), conn.id))
         elif ev == _core.MG_EV_CLOSE:
             self._fault(ConnectionClosed("connection closed"))
 
@@ -227,24 +228,23 @@ class Pool:
         self.waiting: deque[User] = deque()
         self._filling = False
 
-    def acquire(self, user: User, fresh: bool) -> None:
+    def acquire(self, user: User) -> None:
         """Start user on a wire, now or later. Raises QueueFull, or what connecting raises."""
-        while self.idle and not fresh:
+        while self.idle and not user.fresh:
             wire = self.idle.pop()
             self.wires.idle -= 1
             if wire.conn._http_reusable():
                 wire.start(user)
                 return
             wire.close()
+        if user.fresh and self.idle and len(self.open) >= self.wires.limits.max_per_origin:
+            self.idle[0].close()  # it may be as dead as the last
         if len(self.open) < self.wires.limits.max_per_origin:
             Wire(self, user)
         elif len(self.waiting) >= self.wires.limits.max_waiting:
             raise QueueFull(
-                f"{len(self.waiting)} requests wait for a connection to {self.route.host}"
+                f"{len(self.waiting)} requests wait for a connection to {self.route.connect_url}"
             )
-        elif self.idle:  # a retry wants one of its own: it takes the place of one that may be as dead as the last
-            self.idle[0].close()
-            self.acquire(user, fresh)
         else:
             self.waiting.append(user)
 
@@ -254,6 +254,9 @@ class Pool:
             self.waiting.remove(user)
 
     def free(self, wire: Wire) -> None:
+        if self.waiting and self.waiting[0].fresh:
+            wire.close()  # which makes room for a new one
+            return
         if self.waiting:
             wire.start(self.waiting.popleft())
             return

@@ -248,4 +248,258 @@ TEST(any_allocation_of_the_client_may_fail) {
   }
 }
 
+/* ---- bodies in pieces ---- */
+
+static char streamed[256];
+static size_t pieces, lasts, pause_after;
+
+static void on_piece(struct mg_connection *c, struct mg_str piece, bool last, void *arg) {
+  CHECK(arg == streamed);
+  pieces++;
+  lasts += last;
+  if (last) {
+    CHECK_INT(piece.len, 0);
+  } else {
+    CHECK(strlen(streamed) + piece.len < sizeof(streamed));
+    strncat(streamed, piece.buf, piece.len);
+    if (pause_after > 0 && pieces == pause_after) c->is_full = 1;
+  }
+}
+
+static uint64_t stream_max;
+
+static void on_streaming(struct mg_connection *c, int ev, void *ev_data) {
+  on_client(c, ev, ev_data);
+  if (ev == MG_EV_HTTP_HDRS) {
+    CHECK(mg_http_stream_body(c, on_piece, streamed, stream_max));
+    CHECK(!mg_http_stream_body(c, on_piece, streamed, stream_max));
+    CHECK_INT(mgr.status, MG_ESTATE);
+  }
+}
+
+static void up_streaming(void) {
+  up();
+  streamed[0] = '\0';
+  pieces = lasts = pause_after = 0;
+  stream_max = 0;
+  client->fn = on_streaming;
+}
+
+LOOP_TEST(a_streamed_response_has_the_same_bytes_however_it_is_cut) {
+  const char *const all[] = {counted, in_chunks, interim, empty};
+  for (int i = 0; i < 4; i++) {
+    size_t len = strlen(all[i]);
+    up_streaming();
+    for (size_t cut = 0; cut <= len; cut++) {
+      streamed[0] = '\0';
+      lasts = 0;
+      mg_send(other, all[i], cut);
+      turns(3);
+      mg_send(other, all[i] + cut, len - cut);
+      CHECK(UNTIL(lasts == 1));
+      CHECK_MEM(streamed, strlen(streamed), "hello", i < 3 ? 5 : 0);
+    }
+    CHECK_INT(msgs, 0);
+    CHECK_INT(errors, 0);
+    down();
+  }
+}
+
+LOOP_TEST(a_streamed_response_without_a_length_ends_with_the_connection) {
+  up_streaming();
+  send_text("HTTP/1.1 200 OK\r\n" H "\r\nhello");
+  CHECK(UNTIL(strlen(streamed) == 5));
+  CHECK_INT(lasts, 0);
+  other->is_draining = 1;
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(lasts, 1);
+  CHECK_INT(errors, 0);
+  down();
+}
+
+LOOP_TEST(a_cut_stream_has_no_last_piece) {
+  const char *const cut[] = {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello",
+                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"};
+  for (int i = 0; i < 2; i++) {
+    up_streaming();
+    send_text(cut[i]);
+    other->is_draining = 1;
+    CHECK(UNTIL(closes == 1));
+    CHECK_INT(lasts, 0);
+    CHECK_INT(errors, 1);
+    CHECK(strstr(error_text, "inside of a response") != NULL);
+    down();
+  }
+}
+
+LOOP_TEST(a_pause_holds_the_stream_and_loses_nothing) {
+  up_streaming();
+  pause_after = 1;
+  send_text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n");
+  CHECK(UNTIL(pieces == 1));
+  turns(5);
+  CHECK_INT(pieces, 1);
+  other->is_draining = 1; /* the peer leaves meanwhile */
+  turns(5);
+  client->is_full = 0;
+  mg_touch(client);
+  CHECK(UNTIL(lasts == 1));
+  CHECK_MEM(streamed, strlen(streamed), "hello", 5);
+  CHECK_INT(errors, 0);
+  down();
+}
+
+LOOP_TEST(a_stream_has_a_bound_of_its_own) {
+  for (int i = 0; i < 2; i++) {
+    up_streaming();
+    stream_max = i == 0 ? 4 : 5;
+    send_text(counted);
+    CHECK(UNTIL(errors == 1 || lasts == 1));
+    CHECK_INT(errors, i == 0 ? 1 : 0);
+    if (i == 0) CHECK_INT(client->status, MG_ETOOBIG);
+    down();
+  }
+}
+
+/* ---- what is expected ---- */
+
+LOOP_TEST(a_response_that_is_owed_and_does_not_come_is_an_error) {
+  up();
+  CHECK(mg_http_expect(client, 0, 0));
+  CHECK(mg_http_busy(client));
+  other->is_draining = 1;
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(errors, 1);
+  CHECK(strstr(error_text, "before a response") != NULL);
+  down();
+}
+
+LOOP_TEST(a_silent_server_is_given_up_after_the_read_timeout) {
+  up();
+  CHECK(mg_http_expect(client, 0, 50));
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(errors, 1);
+  CHECK(strstr(error_text, "nothing came") != NULL);
+  CHECK_INT(mgr.stats.timeouts, 1);
+  down();
+}
+
+LOOP_TEST(no_time_runs_between_responses) {
+  up();
+  CHECK(mg_http_expect(client, 0, 50));
+  send_text(counted);
+  CHECK(UNTIL(msgs == 1));
+  CHECK(client->read_due == 0);
+  CHECK(!mg_http_busy(client));
+  down();
+}
+
+LOOP_TEST(a_connection_is_reusable_until_the_peer_says_or_does_anything) {
+  static const char *const ends[] = {"HTTP/1.1 200 OK\r\n" H "Connection: close\r\nContent-Length: 0\r\n\r\n",
+                                     "HTTP/1.0 200 OK\r\n" H "Content-Length: 0\r\n\r\n",
+                                     "HTTP/1.1 200 OK\r\n" H "Content-Length: 0\r\n\r\nH"};
+  up();
+  CHECK(!mg_http_reusable(client));
+  send_text(counted);
+  CHECK(UNTIL(msgs == 1));
+  CHECK(mg_http_reusable(client));
+  CHECK(mg_http_expect(client, 0, 0));
+  CHECK(!mg_http_reusable(client));
+  send_text(counted);
+  CHECK(UNTIL(msgs == 2));
+  CHECK(mg_http_reusable(client));
+  CHECK_INT(send((int) (size_t) other->fd, "x", 1, 0), 1); /* behind our back: only the socket knows */
+  CHECK(!mg_http_reusable(client));
+  down();
+  for (int i = 0; i < 3; i++) {
+    up();
+    send_text(ends[i]);
+    CHECK(UNTIL(msgs == 1));
+    CHECK(!mg_http_reusable(client));
+    down();
+  }
+}
+
+LOOP_TEST(interim_responses_are_told_when_asked_for_and_bounded) {
+  up();
+  CHECK(mg_http_expect(client, MG_HTTP_INTERIM, 0));
+  send_text("HTTP/1.1 100 Continue\r\n\r\n");
+  CHECK(UNTIL(hdrs == 1));
+  send_text(counted);
+  CHECK(UNTIL(msgs == 1));
+  CHECK_INT(hdrs, 2);
+  down();
+  up();
+  for (int i = 0; i < 100; i++) send_text("HTTP/1.1 102 Processing\r\n\r\n");
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(errors, 1);
+  CHECK(strstr(error_text, "interim") != NULL);
+  CHECK_INT(hdrs, 0);
+  down();
+}
+
+LOOP_TEST(the_answer_to_connect_has_no_body_when_it_says_yes) {
+  up();
+  CHECK(mg_http_expect(client, MG_HTTP_TO_CONNECT, 0));
+  send_text("HTTP/1.1 200 OK\r\n" H "Content-Length: 5\r\n\r\n");
+  CHECK(UNTIL(msgs == 1));
+  CHECK(mg_http_expect(client, MG_HTTP_TO_CONNECT, 0));
+  send_text("HTTP/1.1 407 Proxy Authentication Required\r\n" H "Content-Length: 2\r\n\r\nno");
+  CHECK(UNTIL(msgs == 2));
+  CHECK_MEM(bodies, strlen(bodies), "|no|", 4);
+  down();
+}
+
+LOOP_TEST(limits_of_a_client_are_its_own) {
+  struct mg_limits l = mg_limits_default;
+  char url[64];
+  up();
+  l.max_body = 4;
+  snprintf(url, sizeof(url), "http://127.0.0.1:%d/", port_of(listener));
+  other = NULL;
+  client = mg_http_connect_with(&mgr, url, on_client, NULL, &l);
+  CHECK(UNTIL(other != NULL && !client->is_connecting));
+  send_text(counted);
+  CHECK(UNTIL(errors == 1));
+  CHECK_INT(client->status, MG_ETOOBIG);
+  down();
+}
+
+/* A plain socket, because ours would read first. */
+LOOP_TEST(an_answer_before_the_request_is_whole_counts_although_the_server_resets) {
+  struct linger hard = {1, 0};
+  struct peer p;
+  char url[64], *body = (char *) calloc(1, 1 << 20);
+  struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(sin);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  up();
+  CHECK(bind(fd, (struct sockaddr *) &sin, sizeof(sin)) == 0 && listen(fd, 1) == 0);
+  getsockname(fd, (struct sockaddr *) &sin, &len);
+  snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(sin.sin_port));
+  client = mg_http_connect(&mgr, url, on_client, NULL);
+  CHECK(UNTIL(!client->is_connecting));
+  p = peer_of(accept(fd, NULL, NULL));
+  CHECK(mg_http_expect(client, 0, 0));
+  for (int i = 0; i < 16; i++) mg_send(client, body, 1 << 20); /* more than the kernel takes */
+  turns(3);
+  client->is_full = 1; /* the answer waits in the socket until the write has failed */
+  mg_touch(client);
+  turns(1);
+  say(&p, counted);
+  setsockopt(p.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+  shutdown(p.fd, SHUT_WR);
+  pump_some(&p, 65536);
+  turns(3);
+  client->is_full = 0;
+  mg_touch(client);
+  CHECK(UNTIL(msgs == 1));
+  CHECK_INT(status, 200);
+  hang_up(&p);
+  CHECK(UNTIL(closes == 1));
+  close(fd);
+  free(body);
+  down();
+}
+
 CHECK_MAIN

@@ -121,9 +121,7 @@ def test_a_large_body_is_written_as_fast_as_it_is_read(serve: Callable[..., Serv
     def source() -> Iterator[bytes]:
         nonlocal waiting
         for _ in range(total // 65536):
-            waiting = max(
-                waiting, *(c.send_len for c in served.mgr.connections if c.is_client), 0
-            )
+            waiting = max(waiting, *(c.send_len for c in served.mgr.connections if c.is_client), 0)
             sizes.append(65536)
             yield b"x" * 65536
 
@@ -316,7 +314,9 @@ def test_a_body_that_cannot_be_sent_again_ends_a_redirect(serve: Callable[..., S
     assert "again" in str(error)
 
 
-@pytest.mark.parametrize("location", ["ftp://x/", "http://", "http://a b/", "//", "http://x:0/"])
+@pytest.mark.parametrize(
+    "location", ["ftp://x/", "http://", "http://a b/", "//", "http://x:0/", "http+unix://%2Fa/"]
+)
 def test_a_redirect_to_nowhere_is_an_error(serve: Callable[..., Served], location: str) -> None:
     served = serve(on_http(lambda conn, msg: conn.reply(302, "", {"Location": location})))
     url = f"http://127.0.0.1:{served.port}/x"
@@ -419,7 +419,9 @@ def test_time_is_up(serve: Callable[..., Served]) -> None:
 
 def test_nobody_there(web: tuple[Manager, str]) -> None:
     mgr, _ = web
-    assert isinstance(mgr.request("GET", "http://127.0.0.1:1/").exception(DEADLINE), ConnectionClosed)
+    assert isinstance(
+        mgr.request("GET", "http://127.0.0.1:1/").exception(DEADLINE), ConnectionClosed
+    )
     assert isinstance(
         mgr.request("GET", "http://no-such-name.invalid/").exception(DEADLINE), ResolveError
     )
@@ -475,7 +477,9 @@ def test_a_body_beyond_the_limit_is_refused(serve: Callable[..., Served]) -> Non
             asked = served.mgr.request("GET", url + path, max_body=999, **extra)
             with pytest.raises(TooBig):
                 list(asked.result(DEADLINE))  # type: ignore[call-overload]
-        assert len(served.mgr.request("GET", url + path, max_body=1000).result(DEADLINE).body) == 1000
+        assert (
+            len(served.mgr.request("GET", url + path, max_body=1000).result(DEADLINE).body) == 1000
+        )
 
 
 def test_head_has_no_body(serve: Callable[..., Served]) -> None:
@@ -496,7 +500,12 @@ def test_text_goes_by_the_charset(serve: Callable[..., Served]) -> None:
         )
     )
     url = f"http://127.0.0.1:{served.port}"
-    for charset, text in (("latin-1", "ä"), ("utf-8", "\udce4"), ("nonsense", "\udce4"), ("hex", "\udce4")):
+    for charset, text in (
+        ("latin-1", "ä"),
+        ("utf-8", "\udce4"),
+        ("nonsense", "\udce4"),
+        ("hex", "\udce4"),
+    ):
         assert served.mgr.request("GET", f"{url}/{charset}").result(DEADLINE).text == text
 
 

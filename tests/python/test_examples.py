@@ -7,11 +7,12 @@ import io
 import json
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from programs import DEADLINE, ROOT, example
+from programs import DEADLINE, ROOT, example, run
 
 
 def test_every_python_example_is_tested_here() -> None:
@@ -131,6 +132,16 @@ def test_asyncio_embed_is_answered_by_tasks() -> None:
     with example("asyncio_embed.py") as it:
         for path in ("/a", "/b"):
             assert it.get(path).decode() == f"{path} was answered by a task\n"
+
+
+def test_client_is_a_gateway_and_asks_itself() -> None:
+    with example("client.py") as it:
+        assert it.get() == b"hello from the gateway\n"
+        assert it.get(f"/?url={it.url}/") == b"hello from the gateway\n"
+        assert it.ask("GET", "/?url=gopher://x/")[0] == 400
+        assert it.ask("GET", "/?url=http://127.0.0.1:1/")[0] == 502
+    said = run(sys.executable, ROOT / "examples" / "client.py").splitlines()
+    assert sorted(line.split()[0] for line in said[1:]) == ["200", "200"]
 
 
 def test_demo_prints_what_to_try_and_all_of_it_works() -> None:

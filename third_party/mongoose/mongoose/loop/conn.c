@@ -191,12 +191,12 @@ void mg_call(struct mg_connection *c, int ev, void *ev_data) {
   if (c->fn != NULL) c->fn(c, ev, ev_data);
 }
 
-static void fault(struct mg_connection *c, int status, const char *fmt, va_list *ap) {
-  char text[256];
+static void report(struct mg_connection *c, int status, const char *fmt, va_list *ap) {
+  char text[320];
   mg_vsnprintf(text, sizeof(text), fmt, ap);
   MG_ERROR(("%lu %s", c->id, text));
   c->is_closing = 1;
-  c->fault = (int8_t) status;
+  c->status = status;
   c->mgr->stats.errors++;
   mg_touch(c);
   mg_call(c, MG_EV_ERROR, text);
@@ -205,14 +205,14 @@ static void fault(struct mg_connection *c, int status, const char *fmt, va_list 
 void mg_error(struct mg_connection *c, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  fault(c, MG_EIO, fmt, &ap);
+  report(c, MG_EIO, fmt, &ap);
   va_end(ap);
 }
 
-void mg_fault(struct mg_connection *c, int status, const char *fmt, ...) {
+void mg_error_as(struct mg_connection *c, int status, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  fault(c, status, fmt, &ap);
+  report(c, status, fmt, &ap);
   va_end(ap);
 }
 

@@ -114,7 +114,7 @@ struct mg_connection {
   unsigned is_owed : 1;    /* the protocol has answers to come that draining waits for */
   uint8_t ask;             /* MG_ASK_… */
   uint8_t watched;         /* MG_POLL_… the poller has */
-  int8_t fault;            /* mg_status of the last error told about this connection */
+  int status;              /* mg_status of the last MG_EV_ERROR */
   int last_errno;          /* of the I/O error */
   struct mg_connection *prev;
   struct mg_connection *ready_next, *dirty_next, *after_next;
@@ -240,7 +240,7 @@ size_t mg_unsent(const struct mg_connection *c); /* bytes queued: buffer, segmen
 
 void mg_call(struct mg_connection *c, int ev, void *ev_data); /* c->pfn, then c->fn */
 void mg_error(struct mg_connection *c, const char *fmt, ...);  /* MG_EV_ERROR, then close */
-void mg_fault(struct mg_connection *c, int status, const char *fmt, ...); /* ours: the same, saying what kind: c->fault */
+void mg_error_as(struct mg_connection *c, int status, const char *fmt, ...); /* the same with an mg_status, in c->status */
 void mg_close_conn(struct mg_connection *c);                   /* close now, MG_EV_CLOSE included; not from c's own handler */
 /* Ours: after setting a flag or consuming input outside of an event, so that the loop looks at c without a sweep. */
 void mg_touch(struct mg_connection *c);

@@ -53,7 +53,7 @@ static bool try_next(struct mg_connection *c, char err[MG_SOCK_ERR]) {
 void mg_lookup_found(struct mg_connection *c) {
   char err[MG_SOCK_ERR] = "no address";
   mg_call(c, MG_EV_RESOLVE, NULL);
-  if (!c->is_closing && !try_next(c, err)) mg_fault(c, MG_EIO, "%s", err);
+  if (!c->is_closing && !try_next(c, err)) mg_error_as(c, MG_EIO, "%s", err);
 }
 
 void mg_connect_done(struct mg_connection *c) {
@@ -67,7 +67,7 @@ void mg_connect_done(struct mg_connection *c) {
   mg_touch(c);
   if (c->lookup != NULL) mg_lookup_drop(c);
   if (status != MG_OK) {
-    mg_fault(c, status, "%s", why);
+    mg_error_as(c, status, "%s", why);
     return;
   }
   c->is_writable = 1;
@@ -78,7 +78,7 @@ void mg_connect_late(struct mg_connection *c) {
   char err[MG_SOCK_ERR];
   if (c->is_connecting && try_next(c, err)) return;
   c->mgr->stats.timeouts++;
-  mg_fault(c, MG_ETIMEDOUT, c->is_resolving ? "host name lookup timed out" : "connect timed out");
+  mg_error_as(c, MG_ETIMEDOUT, c->is_resolving ? "host name lookup timed out" : "connect timed out");
 }
 
 /* RFC 6761 6.3: no name server is asked for it, and both loopback addresses are meant. The first is being connected to. */
@@ -121,7 +121,7 @@ struct mg_connection *mg_connect_with(struct mg_mgr *mgr, const char *url, mg_ev
   if (!c->is_udp && !c->is_unix) also_ip6_loopback(c, url);
   if (status != MG_OK) { /* the network's fault: an event, as always */
     char next[MG_SOCK_ERR];
-    if (c->lookup == NULL || !try_next(c, next)) mg_fault(c, status, "%s", err);
+    if (c->lookup == NULL || !try_next(c, next)) mg_error_as(c, status, "%s", err);
     return c;
   }
   mg_call(c, MG_EV_RESOLVE, NULL);

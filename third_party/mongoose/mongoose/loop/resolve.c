@@ -164,7 +164,7 @@ static void found(struct mg_wake *w, void *ctx) {
   c->is_resolving = 0;
   mg_touch(c);
   if (l->n == 0) {
-    mg_fault(c, MG_ERESOLVE, "%s: %s", l->host, l->error != 0 ? gai_strerror(l->error) : "no address");
+    mg_error_as(c, MG_ERESOLVE, "%s: %s", l->host, l->error != 0 ? gai_strerror(l->error) : "no address");
     return;
   }
   mg_lookup_found(c);
@@ -191,12 +191,12 @@ void mg_resolve(struct mg_connection *c, const char *url) {
   bool ok;
   mg_resolve_cancel(c);
   if (status == MG_OK && (u.host.len == 0 || u.host.len >= sizeof(l->host) || u.kind == MG_SOCK_UNIX || u.kind == MG_SOCK_FD)) {
-    mg_fault(c, MG_EINVAL, "%s: no host to look up", u.label);
+    mg_error_as(c, MG_EINVAL, "%s: no host to look up", u.label);
     return;
   }
   l = status == MG_OK ? fresh(c) : NULL;
   if (l == NULL) {
-    mg_fault(c, status == MG_OK ? MG_ENOMEM : status, "%s", status == MG_OK ? mg_status_text(MG_ENOMEM) : err);
+    mg_error_as(c, status == MG_OK ? MG_ENOMEM : status, "%s", status == MG_OK ? mg_status_text(MG_ENOMEM) : err);
     return;
   }
   l->node.bytes = sizeof(*l);
@@ -220,7 +220,7 @@ void mg_resolve(struct mg_connection *c, const char *url) {
     ok = true;
   }
   pthread_mutex_unlock(&s_lock);
-  if (!ok) mg_fault(c, MG_ERESOLVE, "%s: no thread to look it up", u.label);
+  if (!ok) mg_error_as(c, MG_ERESOLVE, "%s: no thread to look it up", u.label);
 }
 
 void mg_lookup_drop(struct mg_connection *c) {

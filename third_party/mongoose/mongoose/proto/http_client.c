@@ -57,12 +57,12 @@ static bool over(const struct mg_connection *c, const struct client *s) {
 }
 
 static bool fail(struct mg_connection *c, int status, const char *what) {
-  mg_fault(c, status, "%s", what);
+  mg_error_as(c, status, "%s", what);
   return false;
 }
 
 static bool malformed(struct mg_connection *c, const char *why) {
-  mg_fault(c, MG_EPROTO, "malformed response: %s", why);
+  mg_error_as(c, MG_EPROTO, "malformed response: %s", why);
   return false;
 }
 
@@ -87,7 +87,7 @@ static void timed_out(struct mg_connection *c) {
     return;
   }
   c->mgr->stats.timeouts++;
-  mg_fault(c, MG_ETIMEDOUT, "nothing came for %lu ms", (unsigned long) s->read_timeout);
+  mg_error_as(c, MG_ETIMEDOUT, "nothing came for %lu ms", (unsigned long) s->read_timeout);
 }
 
 /* ---- one response after the other ---- */
@@ -159,7 +159,7 @@ static bool read_head(struct mg_connection *c, struct client *s) {
   n = mg_http_parse_head(&s->p, in, &pl, &s->hm);
   if (n == 0) return false;
   if (n < 0) {
-    mg_fault(c, n == -431 ? MG_ETOOBIG : MG_EPROTO, "malformed response: %s", s->p.why != NULL ? s->p.why : "head");
+    mg_error_as(c, n == -431 ? MG_ETOOBIG : MG_EPROTO, "malformed response: %s", s->p.why != NULL ? s->p.why : "head");
     return false;
   }
   if (s->p.status < 200 && s->p.status != 101) return interim(c, s, (size_t) n);
@@ -174,7 +174,7 @@ static bool read_head(struct mg_connection *c, struct client *s) {
     mg_iobuf_del(&c->recv, 0, s->head_len);
   } else if (s->p.has_length && !s->no_body) {
     if (s->p.content_length > l->max_body) {
-      mg_fault(c, MG_ETOOBIG, "response body of %llu bytes is too large", (unsigned long long) s->p.content_length);
+      mg_error_as(c, MG_ETOOBIG, "response body of %llu bytes is too large", (unsigned long long) s->p.content_length);
       return false;
     }
     c->hint = s->head_len + (size_t) s->p.content_length;
@@ -271,7 +271,7 @@ static void go_on(struct mg_connection *c) {
 
 /* Only an end that the peer announced completes a body of unknown length. */
 static void closed(struct mg_connection *c, struct client *s) {
-  bool by_peer = c->is_eof || c->is_failed, told = c->fault != 0;
+  bool by_peer = c->is_eof || c->is_failed, told = c->status != 0;
   if (told || s->told != NOTHING) return;
   if (s->phase == BODY && until_close(s) && c->is_eof && !c->is_failed && (s->streaming || c->recv.len >= s->head_len)) {
     if (!s->streaming) {
