@@ -44,6 +44,10 @@ asan: $(STAMPS)/venv
 tsan: $(STAMPS)/venv
 	$(UNRANDOMIZED) cmake --workflow --preset tsan
 
+## asan-python: the Python tests of the extension, under AddressSanitizer and UndefinedBehaviorSanitizer
+asan-python: $(STAMPS)/venv $(STAMPS)/extra-test
+	$(UNRANDOMIZED) bash scripts/asan_python.sh $(BIN)/python $(ARGS)
+
 ## lint: ruff, formatting, and types
 lint: ruff types
 
@@ -106,4 +110,4 @@ ifeq ($(wildcard $(BIN)/python),)
 .PHONY: $(STAMPS)/venv
 endif
 
-.PHONY: help demo test venv build asan tsan lint ruff types pytest format docs bench dist clean
+.PHONY: help demo test venv build asan asan-python tsan lint ruff types pytest format docs bench dist clean

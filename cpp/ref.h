@@ -5,9 +5,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#ifdef __GLIBCXX__
-#include <cxxabi.h>
-#endif
 #include <utility>
 
 // Set at the interpreter's exit. Threads of ours that want Python's lock after that are ended on the spot (up to 3.13), and their
@@ -17,15 +14,11 @@ inline std::atomic<bool> python_ends{false};
 // PyEval_RestoreThread for threads that the interpreter may end there: they stop for good instead, as they do from 3.14 on, so that
 // no frame of ours is unwound without the lock.
 inline void relock(PyThreadState *state) {
-#ifdef __GLIBCXX__
   try {
     PyEval_RestoreThread(state);
-  } catch (abi::__forced_unwind &) {
+  } catch (...) {  // only the unwinding of a thread that is being ended comes out of there
     for (;;) pause();
   }
-#else
-  PyEval_RestoreThread(state);
-#endif
 }
 
 class Ref {
