@@ -14,13 +14,16 @@ static struct mg_limits limits;
 static int opens, msgs, ctls, closes, errors, last_op, closed_with, sent_with;
 static bool echoes, upgraded;
 static char *heard; /* messages, each with a '|' behind it */
-static size_t heard_len;
+static size_t heard_len, heard_size;
 static char closed_why[128];
 static void (*on_msg)(struct mg_connection *c, struct mg_ws_message *m);  /* instead of the echo */
 static void (*on_http)(struct mg_connection *c, struct mg_http_message *hm); /* instead of the upgrade */
 
 static UNUSED void hear(struct mg_str s) {
-  heard = (char *) realloc(heard, heard_len + s.len + 2);
+  if (heard_len + s.len + 2 > heard_size) {
+    heard_size = 2 * (heard_len + s.len + 2);
+    heard = (char *) realloc(heard, heard_size);
+  }
   if (s.len > 0) memcpy(heard + heard_len, s.buf, s.len);
   heard_len += s.len + 1;
   memcpy(heard + heard_len - 1, "|", 2);
@@ -42,7 +45,7 @@ static UNUSED void ws_server(struct mg_connection *c, int ev, void *ev_data) {
     if (on_msg != NULL) {
       on_msg(c, m);
     } else if (echoes) {
-      CHECK(mg_ws_send(c, m->data.buf, m->data.len, m->flags & 15) > m->data.len);
+      CHECK(mg_ws_send(c, m->data.buf, m->data.len, m->flags & 15) > 0);
     } else {
       hear(m->data);
     }
@@ -73,6 +76,7 @@ static UNUSED void ws_up(void) {
   server = NULL;
   heard = (char *) calloc(1, 1);
   heard_len = 0;
+  heard_size = 1;
   limits = mg_limits_default;
   lo.limits = &limits;
   listener = mg_http_listen_with(&mgr, "http://127.0.0.1:0", ws_server, NULL, &lo);

@@ -1,0 +1,148 @@
+/* test_ws_send.c - from messages to bytes. */
+#include "ws_helpers.h"
+
+LOOP_TEST(messages_of_every_kind_of_length_are_framed) {
+  static const size_t sizes[] = {0, 1, 125, 126, 65535, 65536, 300000};
+  char *big = (char *) malloc(300000);
+  struct peer p;
+  ws_up();
+  memset(big, 'z', 300000);
+  p = ws_dial();
+  for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    size_t n = sizes[i], head = n < 126 ? 2 : n < 65536 ? 4 : 10;
+    CHECK_INT(mg_ws_send(server, big, n, WEBSOCKET_OP_BINARY), n + head);
+    CHECK_FRAME(&p, 0x82, big, n);
+  }
+  CHECK_INT(mgr.stats.ws_out, 7);
+  CHECK_INT(mg_ws_printf(server, WEBSOCKET_OP_TEXT, "%d%s", 42, "!"), 5);
+  CHECK_FRAME(&p, 0x81, "42!", 3);
+  CHECK_INT(mg_ws_send(server, "p", 1, WEBSOCKET_OP_PING), 3);
+  CHECK_FRAME(&p, 0x89, "p", 1);
+  CHECK_INT(mg_ws_send(server, "p", 1, WEBSOCKET_OP_PONG), 3);
+  CHECK_FRAME(&p, 0x8a, "p", 1);
+  CHECK_INT(mg_ws_send(server, big, 126, WEBSOCKET_OP_PING), 0);
+  CHECK_INT(mgr.status, MG_EINVAL);
+  CHECK_INT(mg_ws_send(server, big, 1, 3), 0);
+  CHECK_INT(mg_ws_send(server, big, 1, WEBSOCKET_OP_CONTINUE), 0);
+  CHECK_INT(mg_ws_send(server, big, 1, WEBSOCKET_OP_CLOSE), 0);
+  CHECK_INT(mg_ws_send(server, "\x03\xe8" "bye", 5, WEBSOCKET_OP_CLOSE), 7);
+  CHECK_FRAME(&p, 0x88, "\x03\xe8" "bye", 5);
+  free(big);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(what_is_in_the_output_can_be_wrapped) {
+  struct peer p;
+  ws_up();
+  p = ws_dial();
+  mg_send(server, "wrapped", 7);
+  CHECK_INT(mg_ws_wrap(server, 7, WEBSOCKET_OP_BINARY), 9);
+  CHECK_INT(mg_ws_wrap(server, 100, WEBSOCKET_OP_BINARY), 0);
+  CHECK_FRAME(&p, 0x82, "wrapped", 7);
+  hang_up(&p);
+  ws_down();
+}
+static int freed;
+static void count_free(void *arg) {
+  (void) arg;
+  freed++;
+}
+LOOP_TEST(a_message_by_reference_is_freed_once) {
+  static char big[100000];
+  struct peer p;
+  ws_up();
+  freed = 0;
+  memset(big, 'r', sizeof(big));
+  p = ws_dial();
+  CHECK_INT(mg_ws_send_ref(server, big, sizeof(big), WEBSOCKET_OP_BINARY, count_free, NULL), sizeof(big) + 10);
+  CHECK_FRAME(&p, 0x82, big, sizeof(big));
+  CHECK_INT(freed, 1);
+  CHECK(mg_ws_send_ref(server, big, 5, WEBSOCKET_OP_PING, count_free, NULL) > 0);
+  CHECK_INT(freed, 2);
+  mg_ws_close(server, 1000, mg_str(""));
+  CHECK_INT(mg_ws_send_ref(server, big, 5, WEBSOCKET_OP_TEXT, count_free, NULL), 0);
+  CHECK_INT(freed, 3);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(a_streamed_message_leaves_in_fragments_and_others_wait_for_its_end) {
+  struct peer p;
+  ws_up();
+  p = ws_dial();
+  CHECK(!mg_ws_stream_write(server, "x", 1) && mgr.status == MG_ESTATE);
+  CHECK(!mg_ws_stream_end(server));
+  CHECK(!mg_ws_stream_begin(server, WEBSOCKET_OP_PING) && mgr.status == MG_EINVAL);
+  CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_TEXT));
+  CHECK(!mg_ws_stream_begin(server, WEBSOCKET_OP_TEXT) && mgr.status == MG_ESTATE);
+  CHECK(mg_ws_stream_write(server, "one", 3));
+  CHECK_INT(mg_ws_send(server, "between", 7, WEBSOCKET_OP_BINARY), 7);
+  CHECK(mg_ws_send(server, "ping", 4, WEBSOCKET_OP_PING) > 0);
+  CHECK(mg_ws_stream_write(server, "two", 3));
+  CHECK_FRAME(&p, 0x01, "one", 3);
+  CHECK_FRAME(&p, 0x89, "ping", 4);
+  CHECK_FRAME(&p, 0x00, "two", 3);
+  CHECK(mg_ws_stream_end(server));
+  CHECK_FRAME(&p, 0x80, "", 0);
+  CHECK_FRAME(&p, 0x82, "between", 7);
+  CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_BINARY));
+  CHECK(mg_ws_stream_end(server));
+  CHECK_FRAME(&p, 0x82, "", 0);
+  CHECK_INT(mgr.stats.ws_out, 3);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(more_than_may_wait_is_refused_and_nothing_of_it_is_sent) {
+  static char big[60000];
+  struct peer p;
+  int sent = 0;
+  ws_up();
+  limits.send_max = 500000;
+  ws_relimit();
+  p = ws_dial();
+  for (int i = 0; i < 20; i++) sent += mg_ws_send(server, big, sizeof(big), WEBSOCKET_OP_BINARY) > 0;
+  CHECK_INT(sent, 8);
+  CHECK_INT(mgr.status, MG_EFULL);
+  CHECK_INT(mg_ws_send(server, big, 600000, WEBSOCKET_OP_BINARY), 0);
+  for (int i = 0; i < sent; i++) CHECK_FRAME(&p, 0x82, big, sizeof(big));
+  CHECK(mg_ws_send(server, big, 10, WEBSOCKET_OP_BINARY) > 0);
+  CHECK_FRAME(&p, 0x82, big, 10);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(what_is_no_websocket_sends_nothing) {
+  ws_up();
+  CHECK_INT(mg_ws_send(listener, "x", 1, WEBSOCKET_OP_TEXT), 0);
+  CHECK_INT(mgr.status, MG_ESTATE);
+  CHECK_INT(mg_ws_wrap(listener, 0, WEBSOCKET_OP_TEXT), 0);
+  CHECK(!mg_ws_stream_begin(listener, WEBSOCKET_OP_TEXT));
+  CHECK(!mg_ws_close(listener, 1000, mg_str("")));
+  CHECK(!mg_ws_join(listener, mg_str("x")));
+  CHECK(mg_ws_hold(listener) == NULL);
+  CHECK_INT(mg_ws_close_code(listener), 1006);
+  ws_down();
+}
+TEST(running_out_of_memory_refuses_and_says_so) {
+  static char big[20000];
+  struct peer p;
+  ws_up();
+  p = ws_dial();
+  mg_alloc_fail_at(1);
+  CHECK_INT(mg_ws_send(server, big, sizeof(big), WEBSOCKET_OP_BINARY), 0);
+  mg_alloc_fail_at(0);
+  CHECK_INT(mgr.status, MG_ENOMEM);
+  freed = 0;
+  mg_alloc_fail_at(1);
+  (void) mg_ws_send_ref(server, big, sizeof(big), WEBSOCKET_OP_BINARY, count_free, NULL);
+  mg_alloc_fail_at(0);
+  CHECK_INT(freed, 1);
+  CHECK_INT(mg_unsent(server), 0);
+  CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_TEXT));
+  mg_alloc_fail_at(1);
+  CHECK_INT(mg_ws_send(server, "waits", 5, WEBSOCKET_OP_TEXT), 0);
+  mg_alloc_fail_at(0);
+  CHECK(mg_ws_stream_end(server));
+  CHECK_FRAME(&p, 0x81, "", 0);
+  hang_up(&p);
+  ws_down();
+}
+CHECK_MAIN
