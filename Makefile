@@ -62,6 +62,10 @@ types: $(STAMPS)/extra-test
 pytest: $(STAMPS)/package $(STAMPS)/extra-test
 	$(BIN)/python -m pytest $(ARGS)
 
+## conformance: the Autobahn suite against our WebSocket server and client; wants a Python 2.7. CASES, SKIP, SIDE choose
+conformance: $(STAMPS)/package
+	@PY=$(BIN)/python bash tests/conformance/autobahn.sh
+
 ## format: ruff over the Python code, clang-format (if there) over C and C++
 format: $(STAMPS)/extra-test
 	$(BIN)/ruff check --fix .
@@ -110,4 +114,4 @@ ifeq ($(wildcard $(BIN)/python),)
 .PHONY: $(STAMPS)/venv
 endif
 
-.PHONY: help demo test venv build asan asan-python tsan lint ruff types pytest format docs bench dist clean
+.PHONY: help demo test venv build asan asan-python tsan lint ruff types pytest conformance format docs bench dist clean

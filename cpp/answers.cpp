@@ -13,12 +13,6 @@ struct Lent {
   PyObject *owner;
 };
 
-void give_back(void *arg) {
-  auto *lent = static_cast<Lent *>(arg);
-  lent->loop->drop_later(lent->owner);
-  delete lent;
-}
-
 PyObject *core_error(Conn *conn) {
   int status = conn->c ? conn->loop->mgr.status : MG_ECLOSED;
   if (status == MG_ESTATE) {
@@ -47,9 +41,14 @@ class Aim {
 
 }  // namespace
 
-// Bytes that never change can be lent; anything else is copied.
-bool send_lent(Conn *conn, PyObject *bytes, const char *data, size_t size) {
-  return mg_send_ref(conn->c, data, size, give_back, new Lent{conn->loop, Py_NewRef(bytes)});
+void *lent_new(Loop *loop, PyObject *bytes) {
+  return new Lent{loop, Py_NewRef(bytes)};
+}
+
+void lent_back(void *arg) {
+  auto *lent = static_cast<Lent *>(arg);
+  lent->loop->drop_later(lent->owner);
+  delete lent;
 }
 
 PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type) {
@@ -71,7 +70,7 @@ PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject 
   if (text.len >= by_reference && body && PyBytes_CheckExact(body)) {
     WarmBody *w = conn->loop->warm.find(conn->loop, body);
     ok = w ? mg_http_reply_file(c, static_cast<int>(status), h, w->fd, text.len, WarmBodies::done, w)
-           : mg_http_reply_ref(c, static_cast<int>(status), h, text, give_back, new Lent{conn->loop, Py_NewRef(body)});
+           : mg_http_reply_ref(c, static_cast<int>(status), h, text, lent_back, lent_new(conn->loop, body));
   } else {
     ok = mg_http_reply_n(c, static_cast<int>(status), h, text);
   }

@@ -37,6 +37,7 @@ class Bytes {
 
   const char *data() const { return data_; }  // never NULL after init, not even for an empty argument
   size_t size() const { return static_cast<size_t>(size_); }
+  bool escaped() const { return copy_ != nullptr; }  // a str with escaped surrogates: the bytes may be no UTF-8
 
  private:
   // Text that we decoded ourselves (surrogateescape) goes back out as the bytes it came from.

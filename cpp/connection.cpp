@@ -83,6 +83,49 @@ PyObject *get_status(PyObject *o, void *) {
   return PyLong_FromLong(self_of(o)->c ? self_of(o)->c->status : 0);
 }
 
+// ---- WebSocket: what was agreed on, and how it ended; also when the connection is gone ----
+
+PyObject *text_of(Str s) {
+  return PyUnicode_DecodeUTF8(s.buf ? s.buf : "", static_cast<Py_ssize_t>(s.len), "replace");
+}
+
+PyObject *get_ws_protocol(PyObject *o, void *) {
+  const Conn *conn = self_of(o);
+  if (!conn->c || !conn->c->is_websocket) return Py_NewRef(conn->ws_protocol ? conn->ws_protocol : Py_None);
+  Str s = mg_ws_protocol(conn->c);
+  return s.len ? text_of(s) : Py_NewRef(Py_None);
+}
+
+PyObject *get_ws_compressed(PyObject *o, void *) {
+  const mg_connection *c = self_of(o)->c;
+  return PyBool_FromLong(c && c->is_websocket && mg_ws_compressed(c));
+}
+
+PyObject *get_ws_close_code(PyObject *o, void *) {
+  const Conn *conn = self_of(o);
+  int code = conn->c && conn->c->is_websocket ? mg_ws_close_code(conn->c) : conn->ws_code;
+  if (code == 0 || (code == 1006 && conn->c && !conn->c->is_dead)) Py_RETURN_NONE;
+  return PyLong_FromLong(code);
+}
+
+PyObject *get_ws_close_reason(PyObject *o, void *) {
+  const Conn *conn = self_of(o);
+  if (conn->c && conn->c->is_websocket) return text_of(mg_ws_close_reason(conn->c));
+  return conn->ws_reason ? Py_NewRef(conn->ws_reason) : PyUnicode_FromString("");
+}
+
+// What a Conn that somebody still holds can be asked later.
+void keep_ws(Conn *conn) {
+  auto *o = reinterpret_cast<PyObject *>(conn);
+  KeepError keep;
+  int code = mg_ws_close_code(conn->c);
+  PyObject *reason = get_ws_close_reason(o, nullptr), *protocol = get_ws_protocol(o, nullptr);
+  conn->ws_code = code;
+  conn->ws_reason = reason;
+  conn->ws_protocol = protocol;
+  PyErr_Clear();
+}
+
 PyObject *get_manager(PyObject *o, void *) {
   Loop *loop = self_of(o)->loop;
   return Py_NewRef(self_of(o)->c && loop->self ? loop->self : Py_None);
@@ -167,6 +210,13 @@ PyGetSetDef getset[] = {
     {"is_tls", get_flag, nullptr, "bool", flag(TLS)},
     {"is_udp", get_flag, nullptr, "bool", flag(UDP)},
     {"is_websocket", get_flag, nullptr, "bool", flag(WEBSOCKET)},
+    {"ws_protocol", get_ws_protocol, nullptr, "str | None: the subprotocol agreed on (RFC 6455 1.9).", nullptr},
+    {"ws_compressed", get_ws_compressed, nullptr, "bool: permessage-deflate was agreed on.", nullptr},
+    {"ws_close_code", get_ws_close_code, nullptr,
+     "int | None: the peer's close code; 1005 when it gave none, 1006 when the connection ended without a close frame (RFC 6455 7.4.1). None "
+     "while it is open. Known in MG_EV_CLOSE and for as long as the object is kept.",
+     nullptr},
+    {"ws_close_reason", get_ws_close_reason, nullptr, "str: what the peer said with its close code, often ''.", nullptr},
     {"is_readable", get_flag, nullptr, "bool: unread bytes are in the receive buffer.", flag(READABLE)},
     {"is_writable", get_flag, nullptr, "bool: all output was taken by the system so far.", flag(WRITABLE)},
     {"is_full", get_flag, nullptr, "bool: more output is waiting than Limits.send_high; on_drain tells when that is over.", flag(FULL)},
@@ -212,6 +262,8 @@ int clear(PyObject *o) {
   Py_CLEAR(conn->on_drain);
   Py_CLEAR(conn->on_body);
   Py_CLEAR(conn->on_body_end);
+  Py_CLEAR(conn->ws_reason);
+  Py_CLEAR(conn->ws_protocol);
   return 0;
 }
 
@@ -252,6 +304,8 @@ Conn *conn_of(Loop *loop, mg_connection *c) {
   conn->loop = loop->hold();
   conn->id = c->id;
   conn->handler = conn->userdata = conn->on_drain = conn->on_body = conn->on_body_end = conn->weakrefs = nullptr;
+  conn->ws_code = 0;
+  conn->ws_reason = conn->ws_protocol = nullptr;
   conn->jobs = nullptr;
   conn->prev = nullptr;
   conn->next = loop->conns;
@@ -268,6 +322,7 @@ void conn_closed(Conn *conn) {
   (conn->prev ? conn->prev->next : loop->conns) = conn->next;
   if (conn->next) conn->next->prev = conn->prev;
   conn->next = conn->prev = nullptr;
+  if (conn->c->is_websocket && Py_REFCNT(reinterpret_cast<PyObject *>(conn)) > 1) keep_ws(conn);
   conn->c->owner = nullptr;
   conn->c = nullptr;
   Py_CLEAR(conn->on_drain);
@@ -304,7 +359,12 @@ PyObject *conn_post(Conn *conn, ConnMethod fn, PyObject *const *args, Py_ssize_t
         for (const Ref &r : call->args) raw.push_back(r.get());
         Loop *l = self->loop;
         Ref result(fn(self, raw.data(), n, call->kwnames.get()));
-        if (!result) l->failed(self, MG_EV_WAKEUP);
+        if (result) return;
+        if (!self->c || PyErr_ExceptionMatches(error_class(MG_ECLOSED))) {
+          PyErr_Clear();  // likewise
+        } else {
+          l->failed(self, MG_EV_WAKEUP);
+        }
       },
       bytes);
   if (!ok) return nullptr;

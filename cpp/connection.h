@@ -11,6 +11,8 @@ struct Conn {
   PyObject *userdata;
   PyObject *on_drain;
   PyObject *on_body, *on_body_end;  // stream_body
+  int ws_code;         // of a WebSocket that is closed, 0: none
+  PyObject *ws_reason, *ws_protocol;
   PyObject *weakrefs;
   Job *jobs;           // offloaded work that answers here
   Conn *next, *prev;   // in loop->conns
@@ -25,6 +27,9 @@ void conn_closed(Conn *conn);                      // detach from the core; Lock
 PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type);
 PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers);
 PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool end);
+// Bytes that never change can be lent to the core instead of being copied: both are arguments of its …_ref functions.
+void *lent_new(Loop *loop, PyObject *bytes);
+void lent_back(void *lent);
 bool conn_text_headers(std::string &out, PyObject *headers, const char *default_type);  // false with an exception
 
 // A call of `fn` on another thread than the loop's: queued, in order. Returns None, or null with an exception.

@@ -9,8 +9,7 @@
 #include "pool.h"
 #include "reply.h"
 #include "serve.h"
-
-bool send_lent(Conn *conn, PyObject *bytes, const char *data, size_t size);  // answers.cpp
+#include "websocket.h"
 
 namespace {
 
@@ -42,10 +41,11 @@ PyObject *send(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
   if (!b.init(a[0], "data")) return nullptr;
   mg_connection *c = conn->c;
   if (c->is_listening && !c->is_udp) return raise_status(MG_ESTATE, "a listener cannot send", conn->id);
+  if (c->is_websocket) return raise_status(MG_ESTATE, "raw bytes would break a WebSocket: use ws_send()", conn->id);
   if (mg_unsent(c) > 0 && mg_unsent(c) + b.size() > c->listener->limits.send_max) {
     return raise_status(MG_EFULL, "the peer does not read fast enough: too much output is waiting (see is_full and on_drain)", conn->id);
   }
-  bool ok = b.size() >= 16384 && PyBytes_CheckExact(a[0]) && !c->is_udp ? send_lent(conn, a[0], b.data(), b.size())
+  bool ok = b.size() >= 16384 && PyBytes_CheckExact(a[0]) && !c->is_udp ? mg_send_ref(c, b.data(), b.size(), lent_back, lent_new(conn->loop, a[0]))
                                                                        : mg_send(c, b.data(), b.size());
   if (!ok && c->is_udp) return raise_status(MG_EIO, strerror(c->last_errno), conn->id);
   if (!ok && c->is_dead) return raise_closed();  // its CLOSE event is on its way
@@ -377,6 +377,35 @@ PyMethodDef conn_methods[] = {
     {"serve_dir", fn(conn_serve_dir), KW, conn_serve_dir_doc},
     {"serve_file", fn(conn_serve_file), KW, conn_serve_file_doc},
     {"serve", fn(conn_serve), KW, conn_serve_doc},
+    {"ws_upgrade", fn(conn_ws_upgrade), KW,
+     "ws_upgrade($self, msg, extra_headers=None, *, protocols=(), compress=False, origins=None, limits=None)\n--\n\n"
+     "In the handler of a request: take the WebSocket handshake (RFC 6455 4.2). MG_EV_WS_OPEN is told before this returns. To refuse one, "
+     "reply() instead.\n\n"
+     "Args:\n    msg: the HttpMessage of the request.\n    extra_headers: for the answer, as in reply().\n"
+     "    protocols: subprotocols, the best first; the first that the client offers is taken (ws_protocol), none if there is none.\n"
+     "    compress: True or a Deflate: agree on permessage-deflate where the client offers it (RFC 7692).\n"
+     "    origins: values of Origin that may connect, as \"https://example.org\"; others, and requests without one, get 403. None: any.\n"
+     "    limits: WsLimits of this connection; default: those of the listener.\n\n"
+     "Returns:\n    bool: False for a request that is no valid handshake or has a wrong origin: it is answered, with 400, 403, 405 or 426.\n\n"
+     "Raises:\n    ValueError: msg is not the current request; a header or protocol is malformed.\n    MongooseError: the request is answered "
+     "already.\n\nLoop thread; for other threads see Reply.ws_upgrade()."},
+    {"ws_send", fn(conn_ws_send), KW,
+     "ws_send($self, data, op=1, fin=True)\n--\n\nSend a WebSocket message (RFC 6455 5.6), a ping or a pong.\n\n"
+     "Args:\n    data: str (UTF-8), bytes-like, or a WsMessage, which goes as the kind it is unless op says otherwise.\n"
+     "    op: WEBSOCKET_OP_TEXT (the default), _BINARY, _PING, _PONG; _CONTINUE for the next piece of a message.\n"
+     "    fin: False for a first piece or one between; the last one has op=WEBSOCKET_OP_CONTINUE. Other messages wait for it.\n\n"
+     "Large bytes objects are sent from where they are, without a copy.\n\n"
+     "Raises:\n    ConnectionClosed: the connection is closed or being closed.\n    QueueFull: the peer does not read and Limits.send_max "
+     "bytes are waiting.\n    ValueError: a text is not UTF-8, a ping or pong is longer than 125 bytes, op is none.\n    MongooseError: it is no "
+     "WebSocket."},
+    {"ws_close", fn(conn_ws_close), KW,
+     "ws_close($self, code=1000, reason='')\n--\n\nClose a WebSocket politely (RFC 6455 7): what is queued goes out, a close frame behind it, and "
+     "the connection ends when the peer answers or WsLimits.close_timeout is over. No-op once closed or closing.\n\n"
+     "Args:\n    code: 1000-1003, 1007-1014, 3000-4999.\n    reason: at most 123 bytes.\n\nRaises:\n    ValueError: code or reason cannot be "
+     "sent."},
+    {"join", fn(conn_join), KW,
+     "join($self, group)\n--\n\nBecome a member of a group (see Manager.broadcast), which is made by its first member. Closing leaves all groups."},
+    {"leave", fn(conn_leave), KW, "leave($self, group)\n--\n\nBe no member of a group any more. No-op when it is none."},
     {"close", fn(hang_up), KW,
      "close($self)\n--\n\nClose at the end of this turn; output that the socket does not take at once is dropped (see drain). No-op once closed."},
     {"drain", fn(drain), KW, "drain($self)\n--\n\nClose when all queued output is sent. No-op once closed."},

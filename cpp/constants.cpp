@@ -9,6 +9,7 @@
 #include "mongoose/codec/json_skip.h"
 #include "mongoose/loop/event.h"
 #include "mongoose/loop/poller.h"
+#include "mongoose/proto/ws.h"
 
 namespace py = pybind11;
 
@@ -37,8 +38,8 @@ constexpr Named levels[] = {
 
 // RFC 6455 5.2.
 constexpr Named opcodes[] = {
-    {"WEBSOCKET_OP_CONTINUE", 0}, {"WEBSOCKET_OP_TEXT", 1}, {"WEBSOCKET_OP_BINARY", 2},
-    {"WEBSOCKET_OP_CLOSE", 8},    {"WEBSOCKET_OP_PING", 9}, {"WEBSOCKET_OP_PONG", 10},
+    NAMED(WEBSOCKET_OP_CONTINUE), NAMED(WEBSOCKET_OP_TEXT), NAMED(WEBSOCKET_OP_BINARY),
+    NAMED(WEBSOCKET_OP_CLOSE),    NAMED(WEBSOCKET_OP_PING), NAMED(WEBSOCKET_OP_PONG),
 };
 
 template <size_t N>
@@ -77,6 +78,7 @@ py::dict build_info() {
   info["io_size"] = static_cast<long long>(MG_IO_SIZE);
   info["max_headers"] = static_cast<long long>(MG_MAX_HTTP_HEADERS);
   info["poller"] = poller != nullptr ? py::object(py::str(poller->name)) : py::none();
+  info["compression"] = mg_ws_can_compress();
   info["json_simd"] = mg_json_skipper()->name;
   info["compiler"] = compiler;
   info["free_threaded"] = free_threaded;

@@ -14,6 +14,7 @@
 #include "pool.h"
 #include "reply.h"
 #include "timer.h"
+#include "websocket.h"
 
 namespace {
 
@@ -277,6 +278,7 @@ void Loop::close() {
   closing = false;
   if (wakeq) mg_wakeq_discard(wakeq);  // whoever waits for a posted call learns that it will not be
   if (spare) Py_DECREF(reinterpret_cast<PyObject *>(std::exchange(spare, nullptr)));
+  if (ws_spare) Py_DECREF(reinterpret_cast<PyObject *>(std::exchange(ws_spare, nullptr)));
   dead_sites.clear();
   for (Site *s = sites; s; s = s->next) {
     s->refs = 0;
@@ -421,6 +423,23 @@ void http_event(Loop *loop, mg_connection *c, int ev, void *data) {
   if (!ok && loop->put_off == before) conn_fail_request(conn);  // put off: the Reply answers, with 500 when nobody has it
 }
 
+// The answer to a handshake: of the server, before it is sent, with the message that ws_upgrade() was given; or of the client.
+void ws_open(Loop *loop, mg_connection *c, void *data) {
+  loop->lock();
+  Conn *conn = conn_of(loop, c);
+  Msg *given = std::exchange(loop->upgrading, nullptr);
+  Msg *m = !conn ? nullptr : given ? given : msg_begin(loop, static_cast<mg_http_message *>(data));
+  if (!m) {
+    loop->failed(conn, MG_EV_WS_OPEN);
+    c->is_closing = 1;
+    return;
+  }
+  Ref hold = Ref::borrow(reinterpret_cast<PyObject *>(conn)), hold_m = Ref::borrow(reinterpret_cast<PyObject *>(given));
+  bool ok = loop->call(conn, MG_EV_WS_OPEN, reinterpret_cast<PyObject *>(m));
+  if (!given) msg_end(loop, m, c->recv.chunk);
+  if (!ok && conn->c) mg_ws_close(conn->c, 1011, Str{});
+}
+
 void body_less_hdrs(Loop *loop, mg_connection *c, void *data) {
   auto *hm = static_cast<mg_http_message *>(data);
   if (hm->body.len > 0 || c->is_client || !mg_http_body_here(c) || (loop->extra_events & bit(MG_EV_HTTP_HDRS))) {
@@ -457,6 +476,13 @@ void Loop::on_event(mg_connection *c, int ev, void *data) {
   switch (ev) {
     case MG_EV_HTTP_MSG:
       http_event(loop, c, ev, data);
+      return;
+    case MG_EV_WS_MSG:
+    case MG_EV_WS_CTL:
+      ws_event(loop, c, ev, data);
+      return;
+    case MG_EV_WS_OPEN:
+      ws_open(loop, c, data);
       return;
     case MG_EV_HTTP_HDRS:
       body_less_hdrs(loop, c, data);

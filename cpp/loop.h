@@ -22,6 +22,7 @@ using Str = struct mg_str;  // the name alone is a function, too
 
 struct Conn;
 struct Msg;
+struct WsMsg;
 struct Timer;
 struct Job;
 struct Loop;
@@ -55,6 +56,8 @@ struct Loop {
   Conn *conns = nullptr;              // every Conn that is open, for the garbage collector
   Timer *timers = nullptr;
   Msg *spare = nullptr;               // one message object, used again and again while nobody keeps it
+  WsMsg *ws_spare = nullptr;          // likewise
+  Msg *upgrading = nullptr;           // of the request whose ws_upgrade() runs
   std::vector<PyObject *> trash;      // references to give back when the lock is next held
   WarmBodies warm;                    // large bodies that are sent often
   std::string scratch;                // header lines being built

@@ -7,6 +7,7 @@
 #include "module.h"
 #include "pool.h"
 #include "timer.h"
+#include "websocket.h"
 
 namespace py = pybind11;
 
@@ -49,15 +50,16 @@ void init(Loop &l, py::object self, py::object handler, py::object report, py::o
 
 template <typename T>
 void number(py::handle o, const char *name, T *out, double scale = 1) {
+  auto what = [&] { return std::string(Py_TYPE(o.ptr())->tp_name) + "." + name; };
   double v;
   try {
     v = o.attr(name).cast<double>();
   } catch (const py::cast_error &) {
-    throw py::type_error(std::string("Limits.") + name + " must be a number");
+    throw py::type_error(what() + " must be a number");
   }
   v *= scale;
   if (!(v >= 0) || v > static_cast<double>(sizeof(T) == 4 ? 0xffffffffu : uint64_t(1) << 62)) {
-    throw py::value_error(std::string("Limits.") + name + " is out of range");
+    throw py::value_error(what() + " is out of range");
   }
   *out = static_cast<T>(v);
 }
@@ -86,6 +88,7 @@ mg_limits limits_of(py::handle o) {
   number(o, "max_connections", &l.max_connections);
   number(o, "max_per_address", &l.max_per_address);
   if (l.max_pipeline == 0) l.max_pipeline = 1;
+  l.ws = ws_limits_of(o.attr("ws"));
   return l;
 }
 
@@ -173,6 +176,25 @@ py::object connect(Loop &l, const std::string &url, py::object handler, py::obje
   });
 }
 
+py::object ws_connect_to(Loop &l, const std::string &url, py::object handler, py::object protocols, py::object headers, py::object compress,
+                         py::object limits) {
+  if (scheme_is(url, {"wss"})) {
+    raise_status(MG_ETLS, ("TLS is not part of this build, so " + url + " cannot be reached").c_str());
+    raise();
+  }
+  Ref h(callable(handler, "handler"));
+  return on_loop(l, [&]() -> py::object {
+    if (!may_open(l)) return {};
+    py::object out;
+    ws_connect(protocols.ptr(), headers.ptr(), compress.ptr(), limits.ptr(), [&](const mg_ws_opts *opts) {
+      Site *site = l.site_new(h.get(), default_events(true) | l.extra_events);
+      out = opened(l, mg_ws_connect_with(&l.mgr, url.c_str(), Loop::on_event, site, opts), site);
+      return static_cast<bool>(out);
+    });
+    return out;
+  });
+}
+
 py::object wrap_fd(Loop &l, int fd, py::object handler) {
   Ref h(callable(handler, "handler"));
   return on_loop(l, [&]() -> py::object {
@@ -228,6 +250,11 @@ size_t drain(Loop &l) {
     if (c->is_listening) {
       c->is_closing = 1;
       mg_touch(c);
+      continue;
+    }
+    if (c->is_websocket && !c->is_draining) {  // RFC 6455 7.4.1: going away; the close handshake has its own time-out
+      mg_ws_close(c, 1001, Str{});
+      busy++;
       continue;
     }
     auto *conn = static_cast<Conn *>(c->owner);
@@ -303,6 +330,9 @@ py::dict stats(Loop &l) {
   d["wakeups_refused"] = l.posted_refused.load();
   d["queue_messages"] = l.closed ? 0 : mg_wakeq_count(l.wakeq);
   d["queue_bytes"] = l.closed ? 0 : mg_wakeq_bytes(l.wakeq);
+  d["ws_messages_in"] = s.ws_in;
+  d["ws_messages_out"] = s.ws_out;
+  d["ws_dropped"] = s.ws_dropped;
   d["turns"] = s.turns;
   d["busy_seconds"] = static_cast<double>(l.busy_ns) / 1e9;
   d["lock_wait_seconds"] = static_cast<double>(l.lock_wait_ns) / 1e9;
@@ -348,6 +378,22 @@ void finalize(PyObject *self) {
 
 }  // namespace
 
+mg_ws_limits ws_limits_of(py::handle o) {
+  mg_ws_limits l = mg_limits_default.ws;
+  number(o, "max_message", &l.max_message);
+  number(o, "max_frame", &l.max_frame);
+  number(o, "max_ratio", &l.max_ratio);
+  number(o, "ping_interval", &l.ping, 1000);
+  number(o, "ping_timeout", &l.pong, 1000);
+  number(o, "close_timeout", &l.close_timeout, 1000);
+  number(o, "max_backlog", &l.max_backlog);
+  std::string slow = py::str(o.attr("slow"));
+  if (slow != "close" && slow != "drop") throw py::value_error("WsLimits.slow must be 'close' or 'drop', not '" + slow + "'");
+  l.slow = slow == "drop" ? MG_WS_SLOW_DROP : MG_WS_SLOW_CLOSE;
+  if (l.max_frame == 0 || l.max_frame > l.max_message) l.max_frame = l.max_message;
+  return l;
+}
+
 void bind_manager(py::module_ &m) {
   auto gc = py::custom_type_setup([](PyHeapTypeObject *heap) {
     heap->ht_type.tp_flags |= Py_TPFLAGS_HAVE_GC;
@@ -372,6 +418,20 @@ void bind_manager(py::module_ &m) {
       })
       .def("_connect", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits) {
         return connect(*s.loop, url, handler, http, limits);
+      })
+      .def("_ws_connect", [](Manager &s, const std::string &url, py::object handler, py::object protocols, py::object headers,
+                             py::object compress, py::object limits) {
+        return ws_connect_to(*s.loop, url, handler, protocols, headers, compress, limits);
+      })
+      .def("_broadcast", [](Manager &s, py::object group, py::object data, py::object op, py::object exclude) {
+        PyObject *out = ws_broadcast(s.loop, group.ptr(), data.ptr(), op.is_none() ? nullptr : op.ptr(), exclude.ptr());
+        if (!out) raise();
+        return py::reinterpret_steal<py::object>(out);
+      })
+      .def("_members", [](Manager &s, py::object group) {
+        PyObject *out = ws_members(s.loop, group.ptr());
+        if (!out) raise();
+        return py::reinterpret_steal<py::object>(out);
       })
       .def("_wrap_fd", [](Manager &s, int fd, py::object handler) { return wrap_fd(*s.loop, fd, handler); })
       .def("_enable_wakeup", [](Manager &s, size_t max_bytes) { mg_wakeup_init_n(&s.loop->mgr, max_bytes); })

@@ -252,6 +252,13 @@ Msg *msg_begin(Loop *loop, mg_http_message *hm) {
   return m;
 }
 
+void msg_copy(mg_http_message *to, const Msg *m) {
+  memset(to, 0, sizeof(*to));
+  memcpy(to, m->hm, offsetof(mg_http_message, headers));
+  for (size_t i = 0, n = header_count(m->hm); i < n; i++) to->headers[i] = m->hm->headers[i];
+  to->body = m->body;
+}
+
 void msg_end(Loop *loop, Msg *m, mg_chunk *chunk) {
   auto *o = reinterpret_cast<PyObject *>(m);
   if (MG_LIKELY(Py_REFCNT(o) == 1)) {

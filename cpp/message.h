@@ -14,4 +14,5 @@ struct Msg {
 extern PyTypeObject *msg_type;
 
 Msg *msg_begin(Loop *loop, mg_http_message *hm);          // new reference; null with an exception
+void msg_copy(mg_http_message *to, const Msg *m);         // whole, also of a message that is kept
 void msg_end(Loop *loop, Msg *m, mg_chunk *chunk);        // takes it back: reused, or left to whoever keeps it

@@ -4,6 +4,7 @@
 
 void bind_errors(pybind11::module_ &m);
 void bind_message(pybind11::module_ &m);
+void bind_ws_message(pybind11::module_ &m);
 void bind_connection(pybind11::module_ &m);
 void bind_reply(pybind11::module_ &m);
 void bind_timer(pybind11::module_ &m);

@@ -5,6 +5,7 @@
 
 #include "args.h"
 #include "errors.h"
+#include "websocket.h"
 #include "module.h"
 
 namespace {
@@ -113,6 +114,14 @@ PyObject *reply_start(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObj
   return out;
 }
 
+PyObject *reply_ws_upgrade(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  Reply *r = reply_of(self);
+  if (r->done) return raise_status(MG_ESTATE, "this request is answered already", r->conn->id);
+  PyObject *out = ws_upgrade_to(r->conn, r->number, "ws_upgrade", args, n, kw);
+  if (out) r->done = true;
+  return out;
+}
+
 PyObject *reply_cancelled(PyObject *self, void *) {
   return PyBool_FromLong(!reply_of(self)->conn->c && !reply_of(self)->done);
 }
@@ -166,6 +175,10 @@ PyMethodDef reply_methods[] = {
     {"reply_json", fn(reply_json), KW, "reply_json($self, obj, status_code=200, headers=None)\n--\n\nAnswer with JSON. Any thread."},
     {"start_response", fn(reply_start), KW,
      "start_response($self, status, headers=None, on_drain=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
+    {"ws_upgrade", fn(reply_ws_upgrade), KW,
+     "ws_upgrade($self, msg, extra_headers=None, *, protocols=(), compress=False, origins=None, limits=None)\n--\n\n"
+     "Take the WebSocket handshake of a request that was put off, as Connection.ws_upgrade(); msg is the HttpMessage that was kept. Any "
+     "thread; waits for the loop."},
     {nullptr, nullptr, 0, nullptr},
 };
 PyGetSetDef reply_getset[] = {

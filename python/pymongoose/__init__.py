@@ -55,6 +55,7 @@ from ._core import (
     Reply,
     ResponseBody,
     Timer,
+    WsMessage,
     base64_decode,
     base64_encode,
     build_info,
@@ -97,7 +98,7 @@ from ._errors import (
     TlsError,
     TooBig,
 )
-from ._limits import Limits
+from ._limits import Deflate, Limits, WsLimits
 from ._manager import Manager
 from ._replies import Response
 from ._response import HttpResponse
@@ -148,6 +149,7 @@ __all__ = [
     "ClientLimits",
     "Connection",
     "ConnectionClosed",
+    "Deflate",
     "HttpMessage",
     "HttpRequest",
     "HttpResponse",
@@ -169,6 +171,8 @@ __all__ = [
     "TlsError",
     "TooBig",
     "WorkerPool",
+    "WsLimits",
+    "WsMessage",
     "base64_decode",
     "base64_encode",
     "build_info",

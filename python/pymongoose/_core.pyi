@@ -1,6 +1,6 @@
 # What the extension module gives; the package re-exports it.
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from os import PathLike
 from types import TracebackType
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, final, ov
 
 from typing_extensions import Buffer, Self
 
-from ._limits import Limits
+from ._limits import Deflate, Limits, WsLimits
 from ._manager import Manager
 from .workers import Job
 
@@ -67,6 +67,7 @@ class _BuildInfo(TypedDict):
     io_size: int
     max_headers: int
     poller: str | None
+    compression: bool
     json_simd: str
     compiler: str
     free_threaded: bool
@@ -148,6 +149,28 @@ class HttpMessage(Buffer):
     def __bool__(self) -> Literal[True]: ...
 
 @final
+class WsMessage(Buffer):
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def data_bytes(self) -> bytes: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def view(self) -> memoryview: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def opcode(self) -> int: ...
+    @property
+    def is_text(self) -> bool: ...
+    @property
+    def is_binary(self) -> bool: ...
+    def json(self) -> Any: ...
+    def __bool__(self) -> Literal[True]: ...
+    def __len__(self) -> int: ...
+
+@final
 class Connection:
     userdata: Any
     @property
@@ -178,6 +201,14 @@ class Connection:
     def is_udp(self) -> bool: ...
     @property
     def is_websocket(self) -> bool: ...
+    @property
+    def ws_protocol(self) -> str | None: ...
+    @property
+    def ws_compressed(self) -> bool: ...
+    @property
+    def ws_close_code(self) -> int | None: ...
+    @property
+    def ws_close_reason(self) -> str: ...
     @property
     def is_readable(self) -> bool: ...
     @property
@@ -277,6 +308,20 @@ class Connection:
         dotfiles: bool = False,
         ssi_pattern: str = "",
     ) -> None: ...
+    def ws_upgrade(
+        self,
+        msg: HttpMessage,
+        extra_headers: _Headers | None = None,
+        *,
+        protocols: Sequence[str] = (),
+        compress: bool | Deflate = False,
+        origins: Sequence[str] | None = None,
+        limits: WsLimits | None = None,
+    ) -> bool: ...
+    def ws_send(self, data: _Data | WsMessage, op: int = 1, fin: bool = True) -> None: ...
+    def ws_close(self, code: int = 1000, reason: _Data = "") -> None: ...
+    def join(self, group: str) -> None: ...
+    def leave(self, group: str) -> None: ...
     def close(self) -> None: ...
     def drain(self) -> None: ...
     def error(self, message: _Data) -> None: ...
@@ -303,6 +348,16 @@ class Reply:
         headers: _Headers | None = None,
         on_drain: Callable[[], object] | None = None,
     ) -> ResponseBody: ...
+    def ws_upgrade(
+        self,
+        msg: HttpMessage,
+        extra_headers: _Headers | None = None,
+        *,
+        protocols: Sequence[str] = (),
+        compress: bool | Deflate = False,
+        origins: Sequence[str] | None = None,
+        limits: WsLimits | None = None,
+    ) -> bool: ...
 
 @final
 class ResponseBody:
@@ -394,6 +449,25 @@ class ManagerBase:
         limits: Limits | None,
         /,
     ) -> Connection: ...
+    def _ws_connect(
+        self,
+        url: str,
+        handler: _Handler | None,
+        protocols: Sequence[str],
+        headers: _Headers | None,
+        compress: bool | Deflate,
+        limits: WsLimits | None,
+        /,
+    ) -> Connection: ...
+    def _broadcast(
+        self,
+        group: str,
+        data: _Data | WsMessage,
+        op: int | None,
+        exclude: Connection | None,
+        /,
+    ) -> int: ...
+    def _members(self, group: str, /) -> int: ...
     def _wrap_fd(self, fd: int, handler: _Handler | None, /) -> Connection: ...
     def _timer_add(
         self, ms: float, callback: Callable[[], object], repeat: bool, run_now: bool, /

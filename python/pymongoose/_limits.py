@@ -3,6 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WsLimits:
+    """Bounds for one WebSocket; all on by default. Sizes are bytes, times are seconds, 0 turns a time or ratio off."""
+
+    max_message: int = 1 << 20
+    """Bytes of a message, put together and decompressed (close 1009)."""
+    max_frame: int = 0
+    """Bytes of one frame, refused when its length is seen (close 1009); 0: max_message."""
+    max_ratio: int = 100
+    """Decompressed bytes for each compressed one (close 1009)."""
+    ping_interval: float = 20.0
+    """Without a byte from the peer until it is sent a ping ..."""
+    ping_timeout: float = 20.0
+    """... and then until the connection is given up (1006)."""
+    close_timeout: float = 5.0
+    """For the peer to answer our close frame."""
+    max_backlog: int = 4 << 20
+    """Unsent bytes of a member of a group beyond which ``slow`` applies to it."""
+    slow: Literal["close", "drop"] = "close"
+    """What a broadcast does with such a member: close it with 1013, or leave this message out and count it (``Stats.ws_dropped``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deflate:
+    """How to compress a WebSocket (RFC 7692), for ``compress=``; True is ``Deflate()``.
+
+    Without context takeover each message is compressed by itself, and a connection keeps no memory for it between messages.
+    """
+
+    context_takeover: bool = False
+    """Keep the window from message to message: smaller messages for up to 300 KB of memory for each connection."""
+    window_bits: int = 15
+    """Of what we compress: 9-15."""
+    level: int = 1
+    """1 (fast) to 9 (small)."""
+    min_size: int = 64
+    """Messages of fewer bytes are sent as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +89,8 @@ class Limits:
     """... until it has sunk to this, when ``on_drain`` is called."""
     send_max: int = 64 << 20
     """Waiting output behind which no more is accepted: QueueFull."""
+    ws: WsLimits = WsLimits()
+    """For WebSockets."""
     max_connections: int = 0
     """Open at once; 0: 80 % of the descriptor limit. Then accepting pauses."""
     max_per_address: int = 0

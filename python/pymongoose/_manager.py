@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from . import _core
 from ._bodies import BodyLike
 from ._client import Client, HeadersLike, HttpRequest, Then, make_request
-from ._limits import Limits
+from ._limits import Deflate, Limits, WsLimits
 from ._replies import Response, answer_with, dumps
 from ._slow import SlowHandler, Watchdog
 from ._stats import PoolStats, Stats
@@ -43,7 +43,7 @@ class Manager(_core.ManagerBase):
 
     Args:
         handler: ``handler(conn, ev, data)`` for every connection that has none of its own. Events are ``MG_EV_*``; data depends on the
-            event: HttpMessage for HTTP, str for MG_EV_ERROR, bytes for MG_EV_WAKEUP, else None.
+            event: HttpMessage for HTTP and MG_EV_WS_OPEN, WsMessage for MG_EV_WS_MSG and MG_EV_WS_CTL, str for MG_EV_ERROR, bytes for MG_EV_WAKEUP, else None.
         enable_wakeup: allow ``wakeup()``; on with a pool, too.
         error_handler: gets exceptions that leave handlers: ``(exc)`` or ``(conn, ev, exc)``. Default: the logger "pymongoose". The client
             gets 500 in either case.
@@ -311,6 +311,66 @@ class Manager(_core.ManagerBase):
         )
         self._client.start(request)
         return request
+
+    def ws_connect(
+        self,
+        url: str,
+        handler: Handler | None = None,
+        *,
+        protocols: Sequence[str] = (),
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        compress: bool | Deflate = False,
+        limits: WsLimits | None = None,
+    ) -> _core.Connection:
+        """Connect to a WebSocket server, ``ws://host:port/path?query`` (RFC 6455 4.1); returns at once.
+
+        MG_EV_WS_OPEN with the server's answer follows, or MG_EV_ERROR and MG_EV_CLOSE when it refuses. Send from MG_EV_WS_OPEN on.
+
+        Args:
+            url: ``ws://`` or ``ws+unix://``.
+            handler: default: the manager's.
+            protocols: subprotocols to offer, the best first; ``Connection.ws_protocol`` is the one the server chose.
+            headers: further header lines for the request, such as Origin or Authorization.
+            compress: offer permessage-deflate (RFC 7692).
+            limits: default: WsLimits().
+
+        Raises:
+            ValueError: bad URL, malformed header or protocol.
+            TlsError: TLS is not part of this build.
+        """
+        return self._ws_connect(url, handler, protocols, headers, compress, limits)
+
+    def broadcast(
+        self,
+        group: str,
+        data: _core._Data | _core.WsMessage,
+        op: int | None = None,
+        *,
+        exclude: _core.Connection | None = None,
+    ) -> int:
+        """Send a text or binary message to all members of a group (see ``Connection.join``), framed and compressed once for all alike.
+
+        Args:
+            group: its name; one without members is reached 0 times.
+            data: as for ``Connection.ws_send``.
+            op: WEBSOCKET_OP_TEXT (the default) or WEBSOCKET_OP_BINARY.
+            exclude: a member that is left out.
+
+        Returns:
+            int: how many members it was queued for. Those with more than ``WsLimits.max_backlog`` bytes unsent are not among them: they
+            are closed, or miss it, by ``WsLimits.slow``.
+
+        Any thread; another one than the loop's waits for it.
+
+        Raises:
+            ValueError: text that is not UTF-8, another op, an empty name.
+            RuntimeError: the manager is closed.
+        """
+        return self._broadcast(group, data, op, exclude)
+
+    def members(self, group: str) -> int:
+        """How many connections are members of a group. Any thread; another one than the loop's waits for it."""
+        return self._members(group)
 
     def wrap_fd(self, fd: int, handler: Handler | None = None) -> _core.Connection:
         """Adopt an open socket, connected or listening; the manager closes it from then on."""

@@ -43,6 +43,12 @@ class Stats:
     """Waiting now."""
     queue_bytes: int
     """Bytes of them, counted against ``Manager(wakeup_limit=...)``."""
+    ws_messages_in: int
+    """WebSocket messages received."""
+    ws_messages_out: int
+    """WebSocket messages queued, a broadcast once for each member."""
+    ws_dropped: int
+    """Broadcasts that slow members missed (``WsLimits(slow="drop")``)."""
     turns: int
     """Iterations of the loop."""
     busy_seconds: float

@@ -92,6 +92,7 @@ def test_build_info_knows_its_fields_and_their_types():
         "io_size": int,
         "max_headers": int,
         "poller": str,
+        "compression": bool,
         "json_simd": str,
         "compiler": str,
         "free_threaded": bool,

@@ -2,7 +2,7 @@
 
 Every ```python block of README.md and docs/*.md is a whole program and is run, in a process of its own. A block that serves is
 asked once for each listener and told to stop after the answer: GET /, or what a comment above it says,
-<!-- try: POST /path body -->. The answer must be a 2xx, and nothing may be said on stderr.
+<!-- try: POST /path body -->. The answer must be a 2xx (for ws:// a text after one was sent), and nothing may be said on stderr.
 
 Fragments are ```py blocks: they are only compiled.
 """
@@ -47,12 +47,26 @@ def ask(scheme, address):
         text = answer.read()
         client.close()
         return None if 200 <= answer.status < 300 else f"{answer.status} {text!r}"
+    if scheme == "ws":
+        return say(address)
     kind = socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as sock:
         sock.settimeout(20)
         sock.connect(address)
         sock.send(b"hello\\n")
         return None if sock.recv(100) == b"hello\\n" else "no echo"
+
+def say(address):
+    head = f"{method} {path} HTTP/1.1\\r\\nHost: a\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+    head += "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n"
+    with socket.create_connection(address, 20) as sock, sock.makefile("rb") as reader:
+        sock.sendall(head.encode() + bytes([0x81, 0x85, 0, 0, 0, 0]) + b"hello")
+        if not reader.readline().startswith(b"HTTP/1.1 101 "):
+            return "not upgraded"
+        while reader.readline().strip():
+            pass
+        first, length = reader.read(2)
+        return None if first == 0x81 and reader.read(length) else "no text"
 
 def ask_all(self):
     try:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from programs import DEADLINE, ROOT, example, run
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 
 def test_every_python_example_is_tested_here() -> None:
@@ -126,6 +129,42 @@ def test_streaming_upload_returns_what_it_took() -> None:
         with socket.create_connection(it.address, DEADLINE) as sock:  # cut off: nothing is replaced
             sock.sendall(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
         assert it.get() == data
+
+
+def test_ws_echo_sends_back_what_it_gets() -> None:
+    with example("ws_echo.py") as it, connect(it.url, proxy=None, open_timeout=DEADLINE) as ws:
+        for message in ("Zoë", b"\xff\x00"):
+            ws.send(message)
+            assert ws.recv(DEADLINE) == message
+
+
+def test_ws_chat_has_rooms_and_a_page() -> None:
+    with example("ws_chat.py") as it:
+        assert b"new WebSocket" in it.get()
+        assert it.ask("GET", "/nowhere")[0] == 404
+        url = it.url.replace("http", "ws", 1) + "/room/"
+        options = {"proxy": None, "subprotocols": [Subprotocol("chat.v1")]}
+        with connect(url + "a", **options) as one, connect(url + "b", **options) as other:
+            assert one.subprotocol == "chat.v1"
+            for ws in (one, other):
+                assert json.loads(ws.recv(DEADLINE)) == {
+                    "from": "server",
+                    "text": "somebody joined",
+                }
+            with connect(url + "a", **options) as two:
+                assert json.loads(one.recv(DEADLINE))["text"] == "somebody joined"
+                two.recv(DEADLINE)
+                two.send(json.dumps({"from": "Ada", "text": "hello"}))
+                for ws in (one, two):
+                    assert json.loads(ws.recv(DEADLINE)) == {"from": "Ada", "text": "hello"}
+            assert json.loads(one.recv(DEADLINE))["text"] == "somebody left (1000)"
+            one.send("no JSON")
+            with pytest.raises(ConnectionClosed) as caught:
+                one.recv(DEADLINE)
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == 1008
+            with pytest.raises(TimeoutError):
+                other.recv(0)
 
 
 def test_asyncio_embed_is_answered_by_tasks() -> None:

@@ -95,7 +95,8 @@ def test_stubtest_agrees(tmp_path):
 
 
 PROGRAM = """
-from pymongoose import MG_EV_HTTP_MSG, Connection, HttpMessage, Manager, Response, WorkerPool, json_get_num
+from pymongoose import MG_EV_HTTP_MSG, MG_EV_WS_MSG, WEBSOCKET_OP_BINARY, Connection, Deflate, HttpMessage, Manager
+from pymongoose import Limits, Response, WorkerPool, WsLimits, WsMessage, json_get_num
 from typing import Any
 
 ev: int = MG_EV_HTTP_MSG
@@ -108,8 +109,16 @@ def thumbnail(body: memoryview) -> Response:
 
 
 def handler(conn: Connection, ev: int, data: Any) -> None:
+    if ev == MG_EV_WS_MSG:
+        message: WsMessage = data
+        payload: bytes = message.data
+        reached: int = mgr.broadcast("room", message, exclude=conn)
+        conn.ws_send(message.view, WEBSOCKET_OP_BINARY, fin=False)
+        code: int | None = conn.ws_close_code
     if ev == MG_EV_HTTP_MSG:
         msg: HttpMessage = data
+        if msg.uri == "/ws":
+            ok: bool = conn.ws_upgrade(msg, {"X": "y"}, protocols=["a"], compress=Deflate(level=2))
         job = conn.offload(thumbnail, msg.body, timeout=5.0)
         job.add_done_callback(print)
         conn.offload(len, msg.uri, then=lambda conn, n: conn.reply(200, str(n + 1)))
@@ -118,7 +127,8 @@ def handler(conn: Connection, ev: int, data: Any) -> None:
 
 
 with Manager(handler, workers=8, error_handler=lambda exc: None) as mgr:
-    listener = mgr.listen("http://127.0.0.1:0")
+    listener = mgr.listen("http://127.0.0.1:0", limits=Limits(ws=WsLimits(slow="drop")))
+    client: Connection = mgr.ws_connect("ws://127.0.0.1:1/", handler, compress=True)
     listener.respond("/healthz", 200, b"ok")
     requests: int = mgr.stats().requests
     mgr.call(print, 1)

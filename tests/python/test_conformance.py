@@ -1,0 +1,34 @@
+"""A part of the Autobahn suite, both ways, where the suite is installed; `make conformance` installs it and runs all of it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from programs import ROOT
+
+WSTEST = os.environ.get("WSTEST", str(ROOT / "build" / "autobahn" / "venv" / "bin" / "wstest"))
+# One or two of each kind: framing, pings, reserved bits, opcodes, fragments, UTF-8, close codes, misc, limits, compression.
+CASES = "1.1.* 1.2.8 2.* 3.1 3.7 4.1.* 5.* 6.2.* 6.4.* 7.1.* 7.7.* 7.9.* 10.* 12.1.1 12.2.5 13.3.1"
+
+
+@pytest.mark.skipif(
+    not os.access(WSTEST, os.X_OK), reason="the Autobahn suite is not installed: make conformance"
+)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_autobahn(side, tmp_path):
+    env = {
+        **os.environ,
+        "WSTEST": WSTEST,
+        "AUTOBAHN": str(tmp_path),
+        "PY": sys.executable,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "CASES": CASES,
+        "SKIP": "",
+        "SIDE": side,
+    }
+    command = ["bash", ROOT / "tests" / "conformance" / "autobahn.sh"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not clean: none" in done.stdout
