@@ -31,6 +31,7 @@ from pymongoose import (
 
 AGENT = "pymongoose"
 LIMITS = WsLimits(max_message=64 << 20, max_ratio=0)
+SUITE_ENV = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}  # theirs is another Python
 CLEAN = {"OK", "NON-STRICT", "INFORMATIONAL"}
 DEFLATE = Deflate(context_takeover=True)
 
@@ -77,16 +78,13 @@ def run_server(wstest: str, out: Path) -> int:
         "exclude-agent-cases": {},
     }
     (out / "server.json").write_text(json.dumps(spec))
-    with (out / "server.log").open("w") as log:
-        subprocess.run(
-            [wstest, "-m", "fuzzingclient", "-s", "server.json"],
-            cwd=out,
-            stdout=log,
-            stderr=log,
-            check=True,
-        )
-    mgr.stop()
-    thread.join()
+    command = [wstest, "-m", "fuzzingclient", "-s", "server.json"]
+    try:
+        with (out / "server.log").open("w") as log:
+            subprocess.run(command, cwd=out, env=SUITE_ENV, stdout=log, stderr=log, check=True)
+    finally:
+        mgr.stop()
+        thread.join()
     return judge(report, "server")
 
 
@@ -149,7 +147,7 @@ def run_client(wstest: str, out: Path) -> int:
     (out / "client.json").write_text(json.dumps(spec))
     with (out / "client.log").open("w") as log:
         command = [wstest, "-m", "fuzzingserver", "-w", "0", "-s", "client.json"]
-        server = subprocess.Popen(command, cwd=out, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=out, env=SUITE_ENV, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 60
         while True:
