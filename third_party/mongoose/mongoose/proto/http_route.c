@@ -57,7 +57,7 @@ static struct routes *routes_of(struct mg_connection *listener) {
   struct mg_listener *l = listener->listener;
   if (l->routes == NULL) {
     l->routes = mg_calloc(1, sizeof(struct routes));
-    l->routes_free = routes_free;
+    l->routes_free = l->routes != NULL ? routes_free : NULL;
   }
   return (struct routes *) l->routes;
 }
