@@ -21,6 +21,18 @@ PyObject *core_error(Conn *conn) {
   return raise_status(status, nullptr, conn->id);
 }
 
+// For the answer that is aimed at. Called when it is certain that there is one, or else the answer itself will say that there is none.
+bool set_compress(Conn *conn, PyObject *compress) {
+  if (!PyBool_Check(compress)) {
+    PyErr_Format(PyExc_TypeError, "compress must be bool or None, not %.200s", Py_TYPE(compress)->tp_name);
+    return false;
+  }
+  if (mg_http_compress_answer(conn->c, compress == Py_True ? MG_COMPRESS_ALWAYS : MG_COMPRESS_NEVER)) return true;
+  if (compress == Py_False || conn->c->listener->compress) return true;
+  raise_status(MG_ESTATE, "compress=True on a listener that was made without compress=", conn->id);
+  return false;
+}
+
 // Points the core at an exchange for as long as it lives.
 class Aim {
  public:
@@ -51,7 +63,8 @@ void lent_back(void *arg) {
   delete lent;
 }
 
-PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type) {
+PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type,
+                        PyObject *compress) {
   static const char plain[] = "Content-Type: text/plain\r\n";
   mg_connection *c = conn->c;
   Bytes b;
@@ -65,6 +78,7 @@ PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject 
   }
   Aim aim(c, number);
   if (!aim) return raise_status(MG_ESTATE, "this request is answered already", conn->id);
+  if (MG_UNLIKELY(compress && compress != Py_None) && !set_compress(conn, compress)) return nullptr;
   Str text = {const_cast<char *>(b.data() ? b.data() : ""), b.size()};
   bool ok;
   if (text.len >= by_reference && body && PyBytes_CheckExact(body)) {
@@ -78,12 +92,13 @@ PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject 
   Py_RETURN_NONE;
 }
 
-PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers) {
+PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *compress) {
   if (!conn->c) return raise_closed();
   if (status < 200 || status > 999) return PyErr_Format(PyExc_ValueError, "status must be 200-999, not %ld", status);
   if (!conn_text_headers(conn->loop->scratch, headers, nullptr)) return nullptr;
   Aim aim(conn->c, number);
   if (!aim) return raise_status(MG_ESTATE, "this request is answered already", conn->id);
+  if (compress && compress != Py_None && !set_compress(conn, compress)) return nullptr;
   Str h = {conn->loop->scratch.data(), conn->loop->scratch.size()};
   if (!mg_http_start(conn->c, static_cast<int>(status), h)) return core_error(conn);
   Py_RETURN_NONE;

@@ -69,10 +69,38 @@ PyObject *get_addr(PyObject *o, void *which) {
   char ip[64];
   if (!c) Py_RETURN_NONE;
   const mg_addr *a = which ? &c->rem : &c->loc;
-  if (c->is_unix || (which && c->is_listening && (!c->is_udp || a->port == 0))) Py_RETURN_NONE;  // UDP: of the last datagram
+  const mg_proxied *p = which ? mg_proxy_info(c) : nullptr;  // the client may be of another family than the proxy
+  bool is_unix = p && p->has_addresses ? p->client_is_unix : c->is_unix;
+  if (is_unix || (which && c->is_listening && (!c->is_udp || a->port == 0))) Py_RETURN_NONE;  // UDP: of the last datagram
   size_t n = mg_addr_print(a, false, ip, sizeof(ip));
   PyObject *text = PyUnicode_FromStringAndSize(ip, static_cast<Py_ssize_t>(n));
   return Py_BuildValue("(NiO)", text, static_cast<int>(mg_ntohs(a->port)), a->is_ip6 ? Py_True : Py_False);
+}
+
+PyObject *addr_tuple(const mg_addr &a) {
+  char ip[64];
+  size_t n = mg_addr_print(&a, false, ip, sizeof(ip));
+  PyObject *text = PyUnicode_FromStringAndSize(ip, static_cast<Py_ssize_t>(n));
+  return Py_BuildValue("(NiO)", text, static_cast<int>(mg_ntohs(a.port)), a.is_ip6 ? Py_True : Py_False);
+}
+
+PyObject *get_peer(PyObject *o, void *) {
+  const mg_connection *c = self_of(o)->c;
+  const mg_proxied *p = c ? mg_proxy_info(c) : nullptr;
+  if (!p) return get_addr(o, reinterpret_cast<void *>(1));
+  return p->peer_is_unix ? Py_NewRef(Py_None) : addr_tuple(p->peer);
+}
+
+PyObject *get_proxy_info(PyObject *o, void *) {
+  const mg_connection *c = self_of(o)->c;
+  const mg_proxied *p = c ? mg_proxy_info(c) : nullptr;
+  if (!p) Py_RETURN_NONE;
+  Ref target(p->has_addresses && !p->client_is_unix ? addr_tuple(p->target) : Py_NewRef(Py_None));
+  Ref host(PyUnicode_DecodeUTF8(p->authority.buf, static_cast<Py_ssize_t>(p->authority.len), "surrogateescape"));
+  Ref id(PyBytes_FromStringAndSize(p->unique_id.buf, static_cast<Py_ssize_t>(p->unique_id.len)));
+  if (!target || !host || !id) return nullptr;
+  return Py_BuildValue("{s:i,s:O,s:O,s:O,s:O}", "version", p->version, "local", p->has_addresses ? Py_False : Py_True, "target", target.get(),
+                       "authority", host.get(), "unique_id", id.get());
 }
 
 PyObject *get_id(PyObject *o, void *) {
@@ -203,7 +231,13 @@ PyGetSetDef getset[] = {
      "Callable[[], object] | None: called on the loop thread when is_full turns false because output went out.",
      slot_at(offsetof(Conn, on_drain))},
     {"local_addr", get_addr, nullptr, "tuple[str, int, bool] | None: ip, port, is it IPv6. None for Unix sockets.", nullptr},
-    {"remote_addr", get_addr, nullptr, "tuple[str, int, bool] | None: the peer's ip, port, is it IPv6.", reinterpret_cast<void *>(1)},
+    {"remote_addr", get_addr, nullptr, "tuple[str, int, bool] | None: the client's ip, port, is it IPv6: as the PROXY header says, if one was due, else the peer's.", reinterpret_cast<void *>(1)},
+    {"peer_addr", get_peer, nullptr,
+     "tuple[str, int, bool] | None: who is at the other end of the socket: the proxy, when remote_addr comes from a PROXY header.", nullptr},
+    {"proxy_info", get_proxy_info, nullptr,
+     "dict | None: what a PROXY header said besides: version (int), local (bool: the proxy spoke for itself), target (the address that the "
+     "client connected to, or None), authority (str, the host name it asked for, or ''), unique_id (bytes). None without a header.",
+     nullptr},
     {"is_listening", get_flag, nullptr, "bool", flag(LISTENING)},
     {"is_closing", get_flag, nullptr, "bool: closes at the end of this turn, or is closed.", flag(CLOSING)},
     {"is_client", get_flag, nullptr, "bool: made by connect().", flag(CLIENT)},

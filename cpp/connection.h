@@ -23,9 +23,11 @@ extern PyTypeObject *conn_type;
 Conn *conn_of(Loop *loop, mg_connection *c);       // borrowed; made on first use. Lock needed; null with an exception
 void conn_closed(Conn *conn);                      // detach from the core; Lock needed
 
-// The reply() behind Connection.reply and Reply.reply: to exchange `number`, 0: the current one.
-PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type);
-PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers);
+// The reply() behind Connection.reply and Reply.reply: to exchange `number`, 0: the current one. compress: True, False, or None
+// (as null) for what the listener says.
+PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject *body, PyObject *headers, const char *default_type,
+                        PyObject *compress = nullptr);
+PyObject *conn_start_to(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *compress = nullptr);
 PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool end);
 // Bytes that never change can be lent to the core instead of being copied: both are arguments of its …_ref functions.
 void *lent_new(Loop *loop, PyObject *bytes);

@@ -95,36 +95,36 @@ PyObject *consume(Conn *conn, PyObject *const *args, Py_ssize_t n) {
 // ---- HTTP ----
 
 PyObject *reply(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"status", "body", "headers"};
-  PyObject *a[3] = {n > 0 ? args[0] : nullptr, n > 1 ? args[1] : nullptr, n > 2 ? args[2] : nullptr};
-  if (MG_UNLIKELY((kw || n < 1 || n > 3) && !take_args("reply", names, 3, 1, args, n, kw, a))) return nullptr;
+  static const char *const names[] = {"status", "body", "headers", "compress"};
+  PyObject *a[4] = {n > 0 ? args[0] : nullptr, n > 1 ? args[1] : nullptr, n > 2 ? args[2] : nullptr, n > 3 ? args[3] : nullptr};
+  if (MG_UNLIKELY((kw || n < 1 || n > 4) && !take_args("reply", names, 4, 1, args, n, kw, a))) return nullptr;
   if (MG_UNLIKELY(!conn->c)) return raise_closed();
   if (MG_UNLIKELY(!here(conn))) return conn_post(conn, reply, args, n, kw);
   long status = status_of(a[0], "status");
   if (MG_UNLIKELY(status == -1 && PyErr_Occurred())) return nullptr;
-  return conn_reply_to(conn, 0, status, a[1], a[2] == Py_None ? nullptr : a[2], nullptr);
+  return conn_reply_to(conn, 0, status, a[1], a[2] == Py_None ? nullptr : a[2], nullptr, a[3]);
 }
 
 PyObject *reply_json(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"obj", "status_code", "headers"};
-  PyObject *a[3];
-  if (!take_args("reply_json", names, 3, 1, args, n, kw, a)) return nullptr;
+  static const char *const names[] = {"obj", "status_code", "headers", "compress"};
+  PyObject *a[4];
+  if (!take_args("reply_json", names, 4, 1, args, n, kw, a)) return nullptr;
   if (!conn->c) return raise_closed();
   if (!here(conn)) return conn_post(conn, reply_json, args, n, kw);
-  return conn_reply_json_to(conn, 0, a[0], a[1], a[2]);
+  return conn_reply_json_to(conn, 0, a[0], a[1], a[2], a[3]);
 }
 
 PyObject *start_response(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"status", "headers", "on_drain"};
-  PyObject *a[3];
-  if (!take_args("start_response", names, 3, 1, args, n, kw, a)) return nullptr;
+  static const char *const names[] = {"status", "headers", "on_drain", "compress"};
+  PyObject *a[4];
+  if (!take_args("start_response", names, 4, 1, args, n, kw, a)) return nullptr;
   if (!conn->c) return raise_closed();
   if (!here(conn)) {
     return raise_status(MG_ESTATE, "start_response() on another thread: use defer() on the loop thread and Reply.start_response()", conn->id);
   }
   long status = status_of(a[0], "status");
   if (status == -1 && PyErr_Occurred()) return nullptr;
-  return conn_stream(conn, mg_http_current(conn->c), status, a[1], a[2]);
+  return conn_stream(conn, mg_http_current(conn->c), status, a[1], a[2], a[3]);
 }
 
 PyObject *http_chunk(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
@@ -332,16 +332,17 @@ PyMethodDef conn_methods[] = {
      "Large bytes objects are sent from where they are, without a copy.\n\n"
      "Raises:\n    ConnectionClosed: the connection is closed.\n    QueueFull: the peer does not read and Limits.send_max is waiting."},
     {"reply", fn(reply), KW,
-     "reply($self, status, body=b'', headers=None)\n--\n\nAnswer the current request.\n\n"
+     "reply($self, status, body=b'', headers=None, compress=None)\n--\n\nAnswer the current request.\n\n"
      "Args:\n    status: 100-999.\n    body: str (UTF-8), bytes-like or None; left out for HEAD, 204 and 304 (RFC 9110 6.4.1).\n"
      "    headers: a mapping or a sequence of (name, value) pairs; Content-Type is text/plain unless given. Date, Content-Length and\n"
-     "        Connection are added where missing.\n\n"
+     "        Connection are added where missing.\n"
+     "    compress: False: not this one; True: whatever its type and size; None: as listen(compress=...) says.\n\n"
      "Raises:\n    ConnectionClosed: the connection is closed.\n    MongooseError: the request is answered already.\n"
      "    ValueError: a header contains an illegal character."},
     {"reply_json", fn(reply_json), KW,
-     "reply_json($self, obj, status_code=200, headers=None)\n--\n\nAnswer with obj as JSON (orjson when it is installed); otherwise like reply()."},
+     "reply_json($self, obj, status_code=200, headers=None, compress=None)\n--\n\nAnswer with obj as JSON (orjson when it is installed); otherwise like reply()."},
     {"start_response", fn(start_response), KW,
-     "start_response($self, status, headers=None, on_drain=None)\n--\n\nBegin an answer whose body follows in pieces; returns a ResponseBody with "
+     "start_response($self, status, headers=None, on_drain=None, compress=None)\n--\n\nBegin an answer whose body follows in pieces; returns a ResponseBody with "
      "write(), end(), full. Chunked for HTTP/1.1 (RFC 9112 7.1), until the close for 1.0, counted when headers have a Content-Length.\n\n"
      "Use it as a context manager: leaving the block ends the body, an exception cuts the connection. Loop thread."},
     {"http_chunk", fn(http_chunk), KW, "http_chunk($self, data)\n--\n\nSend one chunk of a chunked answer; empty data ends it."},

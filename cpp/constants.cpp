@@ -1,4 +1,5 @@
 // constants.cpp - numbers with names (events, log levels, WebSocket opcodes), and what this build is made of.
+#include "edge.h"
 #include "module.h"
 
 #include <algorithm>
@@ -80,6 +81,7 @@ py::dict build_info() {
   info["poller"] = poller != nullptr ? py::object(py::str(poller->name)) : py::none();
   info["compression"] = mg_ws_can_compress();
   info["json_simd"] = mg_json_skipper()->name;
+  info["codings"] = py::list(edge_codings());
   info["compiler"] = compiler;
   info["free_threaded"] = free_threaded;
   info["python"] = PY_VERSION;
@@ -100,6 +102,6 @@ void bind_constants(py::module_ &m) {
   m.def("build_info", build_info,
         "build_info() -> dict[str, object]\n\n"
         "What this build is made of: version, mongoose (level of the C API), tls, nogil (the loop lets go of Python's\n"
-        "lock), io_size (bytes one receive asks for), max_headers, poller, json_simd, compiler, free_threaded, python\n"
-        "(the version it was compiled for).");
+        "lock), io_size (bytes one receive asks for), max_headers, poller, json_simd, codings (content codings that answers\n"
+        "can be compressed by), compiler, free_threaded, python (the version it was compiled for).");
 }

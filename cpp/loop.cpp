@@ -410,7 +410,7 @@ void http_event(Loop *loop, mg_connection *c, int ev, void *data) {
   auto *hm = static_cast<mg_http_message *>(data);
   loop->lock();
   Conn *conn = conn_of(loop, c);
-  Msg *m = conn ? msg_begin(loop, hm) : nullptr;
+  Msg *m = conn ? msg_begin(loop, c, hm) : nullptr;
   if (!m) {
     loop->failed(conn, ev);
     c->is_closing = 1;
@@ -428,7 +428,7 @@ void ws_open(Loop *loop, mg_connection *c, void *data) {
   loop->lock();
   Conn *conn = conn_of(loop, c);
   Msg *given = std::exchange(loop->upgrading, nullptr);
-  Msg *m = !conn ? nullptr : given ? given : msg_begin(loop, static_cast<mg_http_message *>(data));
+  Msg *m = !conn ? nullptr : given ? given : msg_begin(loop, c, static_cast<mg_http_message *>(data));
   if (!m) {
     loop->failed(conn, MG_EV_WS_OPEN);
     c->is_closing = 1;

@@ -3,6 +3,7 @@
 
 #include "args.h"
 #include "connection.h"
+#include "edge.h"
 #include "errors.h"
 #include "module.h"
 #include "pool.h"
@@ -141,7 +142,7 @@ bool may_open(const Loop &l) {  // a handler of MG_EV_CLOSE may ask while the ma
 }
 
 py::object listen(Loop &l, const std::string &url, py::object handler, py::object http, py::object limits, int backlog, bool reuseport,
-                  bool ipv6_only, unsigned unix_mode) {
+                  bool ipv6_only, unsigned unix_mode, py::object edge) {
   bool is_http = http.is_none() ? scheme_is(url, {"http", "https", "ws", "wss", "http+unix", "ws+unix"}) : http.cast<bool>();
   if (scheme_is(url, {"https", "wss", "mqtts", "tls"})) {
     raise_status(MG_ETLS, ("TLS is not part of this build, so " + url + " cannot be served").c_str());
@@ -155,6 +156,10 @@ py::object listen(Loop &l, const std::string &url, py::object handler, py::objec
     Site *site = l.site_new(h.get(), default_events(is_http) | l.extra_events);
     mg_connection *c = is_http ? mg_http_listen_with(&l.mgr, url.c_str(), Loop::on_event, site, &opts)
                                : mg_listen_with(&l.mgr, url.c_str(), Loop::on_event, site, &opts);
+    if (c && !edge_apply(c, edge)) {
+      mg_close_conn(c);
+      return {};
+    }
     return opened(l, c, site);
   });
 }
@@ -323,6 +328,7 @@ py::dict stats(Loop &l) {
   d["errors"] = s.errors;
   d["timeouts"] = s.timeouts;
   d["refused"] = s.refused;
+  d["proxy_errors"] = s.proxy_errors;
   d["accept_pauses"] = s.accept_pauses;
   d["handler_errors"] = l.handler_errors;
   d["slow_handlers"] = l.slow_handlers;
@@ -413,8 +419,8 @@ void bind_manager(py::module_ &m) {
       .def("stop", [](Manager &s) { stop(*s.loop); }, "Let run() return soon. Any thread, signal handlers too.")
       .def("_close", [](Manager &s) { close(*s.loop); })
       .def("_listen", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits, int backlog,
-                         bool reuseport, bool ipv6_only, unsigned unix_mode) {
-        return listen(*s.loop, url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode);
+                         bool reuseport, bool ipv6_only, unsigned unix_mode, py::object edge) {
+        return listen(*s.loop, url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode, edge);
       })
       .def("_connect", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits) {
         return connect(*s.loop, url, handler, http, limits);

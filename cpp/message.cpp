@@ -93,6 +93,30 @@ PyObject *get_params(PyObject *o, void *) {
   return PyObject_Call(fn.get(), args.get(), kw.get());
 }
 
+// The slices of a scheme or host that was told are in the message's bytes, which a kept message holds.
+Origin origin_of(const Msg *m) {
+  if (!m->c) return m->origin;
+  mg_http_origin o;
+  mg_http_origin_of(m->c, m->hm, &o);
+  return {o.addr, o.known, o.scheme, o.host};
+}
+
+PyObject *get_client_addr(PyObject *o, void *) {
+  Origin origin = origin_of(self_of(o));
+  char ip[MG_ADDR_TEXT];
+  if (!origin.known) Py_RETURN_NONE;
+  size_t n = mg_addr_print(&origin.addr, false, ip, sizeof(ip));
+  PyObject *host = PyUnicode_FromStringAndSize(ip, static_cast<Py_ssize_t>(n));
+  return Py_BuildValue("(NiO)", host, static_cast<int>(mg_ntohs(origin.addr.port)), origin.addr.is_ip6 ? Py_True : Py_False);
+}
+PyObject *get_scheme(PyObject *o, void *) {
+  Ref s(text(origin_of(self_of(o)).scheme));
+  return s ? PyObject_CallMethod(s.get(), "lower", nullptr) : nullptr;
+}
+PyObject *get_host(PyObject *o, void *) {
+  return text(origin_of(self_of(o)).host);
+}
+
 PyObject *header(PyObject *o, PyObject *const *args, Py_ssize_t n) {
   if (n < 1 || n > 2) return PyErr_Format(PyExc_TypeError, "header(name, default=None) takes 1 or 2 arguments, not %zd", n);
   Bytes name;
@@ -188,6 +212,13 @@ PyGetSetDef getset[] = {
     {"uri", get_uri, nullptr, "str: path of the request target, still percent-encoded.", nullptr},
     {"query", get_query, nullptr, "str: query of the request target without the '?', still percent-encoded.", nullptr},
     {"proto", get_proto, nullptr, "str: protocol version, 'HTTP/1.1'.", nullptr},
+    {"client_addr", get_client_addr, nullptr,
+     "tuple[str, int, bool] | None: who asked (ip, port, is it IPv6), seen through the proxies that listen(trusted_proxies=...) names; "
+     "port 0 when it was not told. None: a Unix socket, or a trusted proxy hides the client.",
+     nullptr},
+    {"scheme", get_scheme, nullptr, "str: 'https' or 'http', as the outermost trusted proxy was asked.", nullptr},
+    {"host", get_host, nullptr,
+     "str: host and port that were asked for: told by a trusted proxy, of the target in absolute form, or the Host field; '' without.", nullptr},
     {"body", get_body, nullptr,
      "memoryview: the body where it arrived, no copy. Valid for as long as it is kept, on any thread.", nullptr},
     {"body_bytes", get_body_bytes, nullptr, "bytes: a copy of the body, made once.", nullptr},
@@ -236,7 +267,7 @@ PyType_Spec spec = {"pymongoose.HttpMessage", sizeof(Msg), 0, Py_TPFLAGS_DEFAULT
 
 }  // namespace
 
-Msg *msg_begin(Loop *loop, mg_http_message *hm) {
+Msg *msg_begin(Loop *loop, mg_connection *c, mg_http_message *hm) {
   Msg *m = loop->spare;
   if (MG_LIKELY(m != nullptr)) {
     loop->spare = nullptr;
@@ -247,6 +278,7 @@ Msg *msg_begin(Loop *loop, mg_http_message *hm) {
     m->own = false;
     m->method = m->uri = m->query = m->proto = m->body_bytes = m->body_text = nullptr;
   }
+  m->c = c;
   m->hm = hm;
   m->body = hm->body;
   return m;
@@ -271,6 +303,8 @@ void msg_end(Loop *loop, Msg *m, mg_chunk *chunk) {
     }
     return;
   }
+  m->origin = origin_of(m);
+  m->c = nullptr;
   mg_http_message *copy = copy_of(m->hm);
   if (!copy) Py_FatalError("pymongoose: no memory for a message that is being kept");
   m->hm = copy;

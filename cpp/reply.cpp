@@ -71,43 +71,43 @@ PyObject *post(PyObject *self, Conn *conn, ReplyMethod fn, PyObject *const *args
 }
 
 PyObject *reply_reply(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"status", "body", "headers"};
-  PyObject *a[3];
+  static const char *const names[] = {"status", "body", "headers", "compress"};
+  PyObject *a[4];
   Reply *r = reply_of(self);
-  if (!take_args("reply", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!take_args("reply", names, 4, 1, args, n, kw, a)) return nullptr;
   if (!r->conn->c) return raise_closed();
   if (!r->conn->loop->on_thread()) return post(self, r->conn, reply_reply, args, n, kw);
   long status = PyLong_AsLong(a[0]);
   if (status == -1 && PyErr_Occurred()) return nullptr;
-  PyObject *out = conn_reply_to(r->conn, r->number, status, a[1], a[2] == Py_None ? nullptr : a[2], nullptr);
+  PyObject *out = conn_reply_to(r->conn, r->number, status, a[1], a[2] == Py_None ? nullptr : a[2], nullptr, a[3]);
   if (out) r->done = true;
   return out;
 }
 
 PyObject *reply_json(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"obj", "status_code", "headers"};
-  PyObject *a[3];
+  static const char *const names[] = {"obj", "status_code", "headers", "compress"};
+  PyObject *a[4];
   Reply *r = reply_of(self);
-  if (!take_args("reply_json", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!take_args("reply_json", names, 4, 1, args, n, kw, a)) return nullptr;
   if (!r->conn->c) return raise_closed();
   if (!r->conn->loop->on_thread()) return post(self, r->conn, reply_json, args, n, kw);
-  PyObject *out = conn_reply_json_to(r->conn, r->number, a[0], a[1], a[2]);
+  PyObject *out = conn_reply_json_to(r->conn, r->number, a[0], a[1], a[2], a[3]);
   if (out) r->done = true;
   return out;
 }
 
 PyObject *reply_start(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"status", "headers", "on_drain"};
-  PyObject *a[3];
+  static const char *const names[] = {"status", "headers", "on_drain", "compress"};
+  PyObject *a[4];
   Reply *r = reply_of(self);
-  if (!take_args("start_response", names, 3, 1, args, n, kw, a)) return nullptr;
+  if (!take_args("start_response", names, 4, 1, args, n, kw, a)) return nullptr;
   long status = PyLong_AsLong(a[0]);
   if (status == -1 && PyErr_Occurred()) return nullptr;
   if (!r->conn->c) return raise_closed();
   PyObject *out = nullptr;
   Loop *loop = r->conn->loop;
   loop->call_sync([&] {  // the caller wants to know whether it worked before it writes
-    out = r->conn->c ? conn_stream(r->conn, r->number, status, a[1], a[2]) : raise_closed();
+    out = r->conn->c ? conn_stream(r->conn, r->number, status, a[1], a[2], a[3]) : raise_closed();
     return out != nullptr;
   });
   if (out) r->done = true;
@@ -171,10 +171,10 @@ PyCFunction fn(F f) {
 constexpr int KW = METH_FASTCALL | METH_KEYWORDS;
 
 PyMethodDef reply_methods[] = {
-    {"reply", fn(reply_reply), KW, "reply($self, status, body=b'', headers=None)\n--\n\nAnswer the request, as Connection.reply(). Any thread."},
-    {"reply_json", fn(reply_json), KW, "reply_json($self, obj, status_code=200, headers=None)\n--\n\nAnswer with JSON. Any thread."},
+    {"reply", fn(reply_reply), KW, "reply($self, status, body=b'', headers=None, compress=None)\n--\n\nAnswer the request, as Connection.reply(). Any thread."},
+    {"reply_json", fn(reply_json), KW, "reply_json($self, obj, status_code=200, headers=None, compress=None)\n--\n\nAnswer with JSON. Any thread."},
     {"start_response", fn(reply_start), KW,
-     "start_response($self, status, headers=None, on_drain=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
+     "start_response($self, status, headers=None, on_drain=None, compress=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
     {"ws_upgrade", fn(reply_ws_upgrade), KW,
      "ws_upgrade($self, msg, extra_headers=None, *, protocols=(), compress=False, origins=None, limits=None)\n--\n\n"
      "Take the WebSocket handshake of a request that was put off, as Connection.ws_upgrade(); msg is the HttpMessage that was kept. Any "
@@ -345,9 +345,9 @@ PyObject *conn_defer(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *
   return reply_new(conn, number);
 }
 
-PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain) {
+PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain, PyObject *compress) {
   if (number == 0) return raise_status(MG_ESTATE, "there is no request to answer here: it is answered already, or none was made", conn->id);
-  Ref ok(conn_start_to(conn, number, status, headers == Py_None ? nullptr : headers));
+  Ref ok(conn_start_to(conn, number, status, headers == Py_None ? nullptr : headers, compress));
   if (!ok) return nullptr;
   if (on_drain && on_drain != Py_None) Py_XSETREF(conn->on_drain, Py_NewRef(on_drain));
   auto *b = PyObject_GC_New(Body, body_type);
@@ -359,12 +359,12 @@ PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *h
   return reinterpret_cast<PyObject *>(b);
 }
 
-PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, PyObject *status, PyObject *headers) {
+PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, PyObject *status, PyObject *headers, PyObject *compress) {
   long code = 200;
   if (status && status != Py_None && (code = PyLong_AsLong(status)) == -1 && PyErr_Occurred()) return nullptr;
   Ref body(PyObject_CallOneArg(conn->loop->dumps, obj));
   if (!body) return nullptr;
-  return conn_reply_to(conn, number, code, body.get(), headers == Py_None ? nullptr : headers, "application/json");
+  return conn_reply_to(conn, number, code, body.get(), headers == Py_None ? nullptr : headers, "application/json", compress);
 }
 
 void conn_fail_request(Conn *conn) {

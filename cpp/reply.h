@@ -5,6 +5,8 @@
 PyObject *conn_defer(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);
 PyObject *reply_new(Conn *conn, unsigned long number);  // a Reply for an exchange that is put off already
 // Begin an answer in pieces to exchange `number`; returns a ResponseBody.
-PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain);
-PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, PyObject *status, PyObject *headers);
+PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain,
+                      PyObject *compress);
+PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, PyObject *status, PyObject *headers,
+                             PyObject *compress);
 void conn_fail_request(Conn *conn);  // 500, or a cut when the answer has begun

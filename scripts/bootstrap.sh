@@ -3,6 +3,7 @@
 # otherwise; everything else comes from PyPI into a virtual environment.
 #
 #   scripts/bootstrap.sh system        a compiler, make, curl and a Python with headers and venv
+#   scripts/bootstrap.sh peers         what some tests and codings want: nginx, haproxy, zlib, brotli, zstd; never fails
 #   scripts/bootstrap.sh venv [.venv]  that, and an environment with cmake, ninja and what the build needs
 #
 # PYTHON=… chooses the interpreter; without it the first of the usual names that is 3.10 or newer is taken.
@@ -87,11 +88,38 @@ ensure_venv() {
   "${pip[@]}" install --upgrade cmake ninja -r "$venv/build-requirements.txt"
 }
 
+have_header() { printf '#include <%s>\n' "$1" | cc -E - >/dev/null 2>&1; }
+
+missing_peers() { # in Debian's names
+  local PATH=$PATH:/usr/sbin:/usr/local/sbin
+  have nginx || echo nginx-light
+  have haproxy || echo haproxy
+  have_header zlib.h || echo zlib1g-dev
+  have_header brotli/encode.h || echo libbrotli-dev
+  have_header zstd.h || echo libzstd-dev
+}
+
+# Without them codings are missing and tests are skipped, with a word about it; so what cannot be installed is only named.
+ensure_peers() {
+  local packages root
+  packages=$(missing_peers | tr '\n' ' ')
+  [ -n "${packages// /}" ] || return 0
+  if have apt-get && root=$(root_prefix); then
+    say "installing with apt: $packages"
+    # shellcheck disable=SC2086  # lists of words
+    $root apt-get -qq update && $root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+      apt-get -qq install -y --no-install-recommends $packages >/dev/null || true
+  fi
+  packages=$(missing_peers | tr '\n' ' ')
+  [ -z "${packages// /}" ] || say "going on without: $packages"
+}
+
 case "${1:-}" in
+  peers) ensure_peers ;;
   system) ensure_system ;;
   venv)
     ensure_system
     ensure_venv "${2:-.venv}"
     ;;
-  *) die "usage: scripts/bootstrap.sh system | venv [folder]" ;;
+  *) die "usage: scripts/bootstrap.sh system | peers | venv [folder]" ;;
 esac

@@ -17,6 +17,7 @@ step() { # name, command…
 }
 
 step "tools" make venv
+bash scripts/bootstrap.sh peers
 step "C library and fuzz replay, ASan and UBSan" make asan
 step "C library, threads, TSan" make tsan
 step "package" make build

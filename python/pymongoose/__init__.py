@@ -87,6 +87,7 @@ from ._core import (
     url_uri,
     url_user,
 )
+from ._edge import Compression
 from ._errors import (
     AddressInUse,
     ConnectionClosed,
@@ -147,6 +148,7 @@ __all__ = [
     "WEBSOCKET_OP_TEXT",
     "AddressInUse",
     "ClientLimits",
+    "Compression",
     "Connection",
     "ConnectionClosed",
     "Deflate",

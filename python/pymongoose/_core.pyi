@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, final, ov
 
 from typing_extensions import Buffer, Self
 
+from ._edge import Edge
 from ._limits import Deflate, Limits, WsLimits
 from ._manager import Manager
 from .workers import Job
@@ -69,6 +70,7 @@ class _BuildInfo(TypedDict):
     poller: str | None
     compression: bool
     json_simd: str
+    codings: list[str]
     compiler: str
     free_threaded: bool
     python: str
@@ -119,6 +121,12 @@ _Address: TypeAlias = tuple[str, int, bool]
 
 @final
 class HttpMessage(Buffer):
+    @property
+    def client_addr(self) -> _Address | None: ...
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def host(self) -> str: ...
     @property
     def method(self) -> str: ...
     @property
@@ -190,6 +198,10 @@ class Connection:
     @property
     def remote_addr(self) -> _Address | None: ...
     @property
+    def peer_addr(self) -> _Address | None: ...
+    @property
+    def proxy_info(self) -> dict[str, Any] | None: ...
+    @property
     def is_listening(self) -> bool: ...
     @property
     def is_closing(self) -> bool: ...
@@ -230,16 +242,25 @@ class Connection:
     def set_handler(self, handler: _Handler | None, /) -> None: ...
     def send(self, data: _Data) -> None: ...
     def reply(
-        self, status: int, body: _Data | None = b"", headers: _Headers | None = None
+        self,
+        status: int,
+        body: _Data | None = b"",
+        headers: _Headers | None = None,
+        compress: bool | None = None,
     ) -> None: ...
     def reply_json(
-        self, obj: Any, status_code: int = 200, headers: _Headers | None = None
+        self,
+        obj: Any,
+        status_code: int = 200,
+        headers: _Headers | None = None,
+        compress: bool | None = None,
     ) -> None: ...
     def start_response(
         self,
         status: int,
         headers: _Headers | None = None,
         on_drain: Callable[[], object] | None = None,
+        compress: bool | None = None,
     ) -> ResponseBody: ...
     def http_chunk(self, data: _Data) -> None: ...
     def http_sse(self, event_type: _Data, data: _Data) -> None: ...
@@ -337,16 +358,25 @@ class Reply:
     @property
     def connection(self) -> Connection: ...
     def reply(
-        self, status: int, body: _Data | None = b"", headers: _Headers | None = None
+        self,
+        status: int,
+        body: _Data | None = b"",
+        headers: _Headers | None = None,
+        compress: bool | None = None,
     ) -> None: ...
     def reply_json(
-        self, obj: Any, status_code: int = 200, headers: _Headers | None = None
+        self,
+        obj: Any,
+        status_code: int = 200,
+        headers: _Headers | None = None,
+        compress: bool | None = None,
     ) -> None: ...
     def start_response(
         self,
         status: int,
         headers: _Headers | None = None,
         on_drain: Callable[[], object] | None = None,
+        compress: bool | None = None,
     ) -> ResponseBody: ...
     def ws_upgrade(
         self,
@@ -439,6 +469,7 @@ class ManagerBase:
         reuseport: bool,
         ipv6_only: bool,
         unix_mode: int,
+        edge: Edge | None,
         /,
     ) -> Connection: ...
     def _connect(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from . import _core
 from ._bodies import BodyLike
 from ._client import Client, HeadersLike, HttpRequest, Then, make_request
+from ._edge import Compression, edge
 from ._limits import Deflate, Limits, WsLimits
 from ._replies import Response, answer_with, dumps
 from ._slow import SlowHandler, Watchdog
@@ -186,6 +187,10 @@ class Manager(_core.ManagerBase):
         reuseport: bool = False,
         ipv6_only: bool = False,
         unix_mode: int = 0,
+        compress: Compression | bool = False,
+        proxy_protocol: Sequence[str] = (),
+        trusted_proxies: Sequence[str] = (),
+        trusted_headers: Sequence[str] = ("x-forwarded-for", "x-forwarded-proto"),
     ) -> _core.Connection:
         """Listen on ``http://127.0.0.1:8000``, ``tcp://[::1]:0``, ``udp://``, ``unix:///path``, ``http+unix:///path`` or ``fd://3``.
 
@@ -198,14 +203,25 @@ class Manager(_core.ManagerBase):
             reuseport: share the port with other processes (SO_REUSEPORT).
             ipv6_only: do not take IPv4 on ``[::]``.
             unix_mode: permission bits of a Unix socket, 0: by umask.
+            compress: compress answers for clients that ask for it: a Compression, or True for its defaults.
+            proxy_protocol: networks, as ``["127.0.0.1/32", "10.0.0.0/8", "unix"]``, whose connections must begin with a PROXY header,
+                version 1 or 2. ``remote_addr`` is then the client it names, ``peer_addr`` the proxy. ``"unix"``: every peer of a
+                Unix socket.
+            trusted_proxies: networks of proxies whose word on the client is taken: ``client_addr``, ``scheme`` and ``host`` of a message.
+            trusted_headers: the fields which all of those proxies set, replacing or extending what the client sent: of
+                ``x-forwarded-for``, ``x-forwarded-proto`` and ``x-forwarded-host``, or ``forwarded`` (RFC 7239) alone. Name none that
+                they let through: a client could write it.
 
         Raises:
-            ValueError: bad URL, bad port, unknown scheme.
+            ValueError: bad URL, bad port, unknown scheme; a malformed network; a coding that is not part of this build.
             AddressInUse: the address is busy.
             TlsError: TLS is not part of this build.
             MongooseError: the system refused.
         """
-        return self._listen(url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode)
+        front = edge(compress, proxy_protocol, trusted_proxies, trusted_headers)
+        return self._listen(
+            url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode, front
+        )
 
     def connect(
         self,

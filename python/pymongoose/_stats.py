@@ -29,6 +29,8 @@ class Stats:
     """Connections refused or closed because a limit of time had passed."""
     refused: int
     """Connections over ``max_per_address``."""
+    proxy_errors: int
+    """Connections closed because the PROXY header that was due was missing or malformed."""
     accept_pauses: int
     """How often accepting stopped for want of descriptors or room."""
     handler_errors: int

@@ -94,6 +94,7 @@ def test_build_info_knows_its_fields_and_their_types():
         "poller": str,
         "compression": bool,
         "json_simd": str,
+        "codings": list,
         "compiler": str,
         "free_threaded": bool,
         "python": str,

@@ -183,6 +183,19 @@ def test_client_is_a_gateway_and_asks_itself() -> None:
     assert sorted(line.split()[0] for line in said[1:]) == ["200", "200"]
 
 
+def test_behind_proxy_tells_who_asked() -> None:
+    with example("behind_proxy.py") as it:
+        host = f"{it.address[0]}:{it.address[1]}"
+        assert it.get("/x").decode() == f"127.0.0.1 asked for http://{host}/x\n"
+        with socket.create_connection(it.address, DEADLINE) as sock:
+            sock.sendall(
+                b"GET /x HTTP/1.1\r\nHost: site\r\nConnection: close\r\n"
+                b"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n\r\n"
+            )
+            answer = sock.makefile("rb").read()
+        assert answer.endswith(b"203.0.113.7 asked for https://site/x\n")
+
+
 def test_demo_prints_what_to_try_and_all_of_it_works() -> None:
     with example("demo.py") as it:
         assert it.get() == b"Hello, World!\n"

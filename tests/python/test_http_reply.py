@@ -304,7 +304,7 @@ def test_wrong_arguments_name_the_function(serve):
     def handle(conn, msg):
         for args, kwargs in (
             ((), {}),
-            ((200, "", None, 5), {}),
+            ((200, "", None, None, 5), {}),
             ((200,), {"nonsense": 1}),
             ((200,), {"status": 1}),
         ):

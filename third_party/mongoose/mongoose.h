@@ -27,14 +27,17 @@
 #include "mongoose/base/str.h"
 
 /* codec: formats, no I/O */
+#include "mongoose/codec/compress.h"
 #include "mongoose/codec/http_chunked.h"
 #include "mongoose/codec/http_cond.h"
+#include "mongoose/codec/http_forwarded.h"
 #include "mongoose/codec/http_parse.h"
 #include "mongoose/codec/http_range.h"
 #include "mongoose/codec/http_text.h"
 #include "mongoose/codec/http_time.h"
 #include "mongoose/codec/json.h"
 #include "mongoose/codec/mime.h"
+#include "mongoose/codec/proxy_protocol.h"
 #include "mongoose/codec/url.h"
 
 /* loop: sockets, timers, events */
@@ -42,6 +45,7 @@
 #include "mongoose/loop/conn.h"
 #include "mongoose/loop/event.h"
 #include "mongoose/loop/limits.h"
+#include "mongoose/loop/nets.h"
 #include "mongoose/loop/resolve.h"
 #include "mongoose/loop/timer.h"
 
@@ -49,3 +53,5 @@
 #include "mongoose/proto/http.h"
 #include "mongoose/proto/http_static.h"
 #include "mongoose/proto/ws.h"
+#include "mongoose/proto/http_origin.h"
+#include "mongoose/proto/proxy.h"

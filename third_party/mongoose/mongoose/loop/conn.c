@@ -164,7 +164,7 @@ void mg_conn_bury(struct mg_connection *c) {
   c->in_after = 1; /* it is being told */
   if (c->is_paused) mgr->npaused--;
   mg_conn_hang_up(c);
-  mg_call(c, MG_EV_CLOSE, NULL);
+  if (!c->is_new) mg_call(c, MG_EV_CLOSE, NULL); /* else nobody ever heard of it */
   mg_idtab_del(mgr->ids, c->id);
   c->id = 0;
   link_out(c);
@@ -178,8 +178,9 @@ void mg_conn_bury(struct mg_connection *c) {
   }
   if (was_accepted) {
     c->listener->open--;
-    if (c->listener->limits.max_per_address > 0) mg_peers_leave(c->listener, &c->rem);
+    if (c->is_counted) mg_peers_leave(c->listener, &c->rem);
   }
+  mg_free(c->proxied);
   mg_listener_drop(c->listener);
   c->listener = NULL;
   release(c);

@@ -10,6 +10,7 @@
 #include "mongoose/loop/event.h"
 #include "mongoose/loop/idtab.h"
 #include "mongoose/loop/limits.h"
+#include "mongoose/loop/nets.h"
 #include "mongoose/loop/poller.h"
 #include "mongoose/loop/sock.h"
 #include "mongoose/loop/timer.h"
@@ -18,6 +19,7 @@
 MG_BEGIN_DECLS
 
 struct mg_mgr;
+struct mg_connection;
 struct mg_peers;
 struct mg_packet;
 struct mg_lookup;
@@ -61,6 +63,14 @@ struct mg_listener {
   struct mg_peers *peers; /* open connections by address, with limits.max_per_address */
   void *routes;           /* of the protocol layer; freed by routes_free */
   void (*routes_free)(void *);
+  void *compress;         /* likewise: how answers are compressed, NULL: not at all */
+  void (*compress_free)(void *);
+  /* What some peers must say before anything else, PROXY headers. `in` is all that came so far; bytes that belong to it when it is
+   * whole, 0 while all of `in` does and more must come, < 0: refused. Runs in the wait phase, sees no handler. */
+  ptrdiff_t (*preface)(struct mg_connection *c, struct mg_str in);
+  struct mg_nets *preface_from;
+  struct mg_nets *trusted;  /* peers whose word on the client's address is taken (proto) */
+  unsigned trusted_fields;  /* … in which header fields */
 };
 
 struct mg_connection {
@@ -112,6 +122,9 @@ struct mg_connection {
   unsigned is_dead : 1;    /* descriptor closed, MG_EV_CLOSE is owed */
   unsigned is_failed : 1;  /* is_closing came from an I/O error */
   unsigned is_owed : 1;    /* the protocol has answers to come that draining waits for */
+  unsigned is_prefaced : 1; /* listener->preface must be said first; until then recv collects it and handlers know nothing */
+  unsigned is_counted : 1; /* in listener->peers */
+  unsigned is_pumping : 1; /* the protocol adds to the output whenever some of it went out: settle is called for that */
   uint8_t ask;             /* MG_ASK_… */
   uint8_t watched;         /* MG_POLL_… the poller has */
   int status;              /* mg_status of the last MG_EV_ERROR */
@@ -134,6 +147,7 @@ struct mg_connection {
   struct mg_packet *packets, **last_packet; /* datagrams received in this turn */
   uint32_t served;         /* messages so far, for protocols that bound them */
   void *owner;             /* for bindings */
+  void *proxied;           /* what the preface told, one block of memory */
 };
 
 /* Counters, cheap enough to be always on. Written by the loop thread; other threads may read a slightly old number. */
@@ -142,6 +156,7 @@ struct mg_stats {
   uint64_t errors;   /* MG_EV_ERROR raised */
   uint64_t timeouts; /* deadlines that closed or refused */
   uint64_t refused;  /* connections over max_per_address */
+  uint64_t proxy_errors; /* connections without the PROXY header that was due, or with a malformed one */
   uint64_t wakeups;  /* messages delivered */
   uint64_t turns;    /* poll iterations */
   uint64_t accept_pauses;

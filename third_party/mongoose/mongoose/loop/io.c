@@ -98,12 +98,61 @@ static void failed(struct mg_connection *c, int err) {
   mg_conn_ready(c);
 }
 
+/* ---- what must be said first ---- */
+
+static void refuse_preface(struct mg_connection *c) {
+  c->mgr->stats.proxy_errors++;
+  c->is_closing = 1;
+  mg_touch(c);
+}
+
+/* Looked at in the socket and taken out up to its end only: what follows may not be for our eyes (TLS). True when it is whole. */
+static bool recv_preface(struct mg_connection *c) {
+  struct mg_listener *l = c->listener;
+  char peek[4096];
+  ssize_t n = recv(fd_of(c), peek, sizeof(peek), MSG_PEEK);
+  size_t had = c->recv.len, belongs;
+  struct mg_str in;
+  ptrdiff_t used;
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return false;
+  if (n <= 0 || mg_iobuf_add(&c->recv, had, peek, (size_t) n) != (size_t) n) {
+    refuse_preface(c); /* a port scan, a broken proxy, or no memory */
+    return false;
+  }
+  in.buf = (char *) c->recv.buf;
+  in.len = c->recv.len;
+  used = l->preface(c, in);
+  if (used < 0) {
+    refuse_preface(c);
+    return false;
+  }
+  belongs = used == 0 ? (size_t) n : (size_t) used - had; /* of the bytes that are still in the socket */
+  if (recv(fd_of(c), peek, belongs, 0) != (ssize_t) belongs) {
+    refuse_preface(c);
+    return false;
+  }
+  c->mgr->stats.bytes_in += belongs;
+  if (used == 0) return false;
+  mg_iobuf_free(&c->recv);
+  c->is_prefaced = 0;
+  mg_read_due(c, 0);
+  if (l->limits.max_per_address > 0 && !(c->is_counted = mg_peers_enter(l, &c->rem))) {
+    c->mgr->stats.refused++;
+    c->is_closing = 1;
+    mg_touch(c);
+    return false;
+  }
+  mg_conn_ready(c); /* now it is accepted */
+  return true;
+}
+
 void mg_io_recv(struct mg_connection *c) {
   struct mg_mgr *mgr = c->mgr;
   struct mg_chunk *b = NULL;
   size_t room;
   ssize_t n;
   char *to;
+  if (MG_UNLIKELY(c->is_prefaced) && !recv_preface(c)) return;
   if (c->is_lingering) { /* nobody listens any more */
     char nowhere[4096];
     n = recv(fd_of(c), nowhere, sizeof(nowhere), 0);
@@ -194,25 +243,30 @@ void mg_io_accept(struct mg_connection *lc) {
   ls.loc = lc->loc;
   for (i = 0; i < ACCEPTS; i++) {
     struct mg_connection *c;
+    bool prefaced, counted;
     if (l->open >= max) goto pause;
     if (mg_sock_accept(&ls, &s) < 0) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) goto pause;
       if (errno == ECONNABORTED || errno == EINTR || errno == EPROTO) continue;
       return;
     }
-    if (l->limits.max_per_address > 0 && !mg_peers_enter(l, &s.rem)) {
+    prefaced = l->preface_from != NULL && mg_nets_has(l->preface_from, s.is_unix ? NULL : &s.rem);
+    counted = l->limits.max_per_address > 0 && !prefaced;
+    if (counted && !mg_peers_enter(l, &s.rem)) {
       mg_sock_close(s.fd);
       mgr->stats.refused++;
       continue;
     }
     c = mg_conn_new(mgr, &s, l);
     if (c == NULL) {
-      if (l->limits.max_per_address > 0) mg_peers_leave(l, &s.rem);
+      if (counted) mg_peers_leave(l, &s.rem);
       mg_sock_close(s.fd);
       goto pause;
     }
     l->open++;
     c->is_accepted = 1;
+    c->is_counted = counted;
+    c->is_prefaced = prefaced;
     c->fn = lc->fn;
     c->fn_data = lc->fn_data;
     c->pfn = lc->pfn;
@@ -224,7 +278,11 @@ void mg_io_accept(struct mg_connection *lc) {
     c->is_new = 1;
     mgr->stats.accepted++;
     mg_conn_watch(c, MG_POLL_READ);
-    mg_conn_ready(c);
+    if (MG_LIKELY(!prefaced)) {
+      mg_conn_ready(c);
+    } else if (l->limits.header_timeout > 0) {
+      mg_read_due(c, mgr->now + l->limits.header_timeout);
+    }
   }
   return;
 pause:

@@ -109,6 +109,10 @@ static void deadline_passed(struct mg_deadline *d, void *arg) {
       c->is_closing = 1;
     } else if (c->is_connecting || c->is_resolving) {
       mg_connect_late(c);
+    } else if (c->is_prefaced) {
+      mgr->stats.timeouts++;
+      mgr->stats.proxy_errors++;
+      c->is_closing = 1;
     } else if (c->proto != NULL && c->proto->timeout != NULL) {
       c->proto->timeout(c);
     } else {
@@ -233,6 +237,10 @@ static void tell_datagrams(struct mg_connection *c) {
 static void tell_ready(struct mg_connection *c) {
   if (c->is_dead) return;
   mg_touch(c);
+  if (MG_UNLIKELY(c->is_prefaced)) { /* of the events only a failure, and that is nobody's but ours */
+    c->is_closing = 1;
+    return;
+  }
   if (c->is_new) {
     c->is_new = 0;
     c->is_writable = 1;
@@ -289,7 +297,7 @@ static void sweep(struct mg_mgr *mgr) {
 static void settle(struct mg_mgr *mgr) {
   struct mg_connection *c;
   for (c = mgr->dirty; c != NULL; c = c->dirty_next) { /* settling appends behind us */
-    if (c->proto != NULL && c->proto->settle != NULL && !c->is_dead && !c->is_closing) c->proto->settle(c);
+    if (c->proto != NULL && c->proto->settle != NULL && !c->is_dead && !c->is_closing && !c->is_new) c->proto->settle(c);
   }
 }
 
@@ -331,7 +339,7 @@ static void update_interest(struct mg_connection *c, bool blocked) {
 
 /* Is what is queued the last the peer hears? */
 static bool ends(const struct mg_connection *c) {
-  return c->is_draining && (!c->is_owed || c->is_eof);
+  return c->is_draining && !c->is_pumping && (!c->is_owed || c->is_eof);
 }
 
 static void flush_one(struct mg_connection *c) {
@@ -385,6 +393,7 @@ static void flush_one(struct mg_connection *c) {
   } else if (c->put != put && (c->ask & MG_ASK_WRITE)) {
     mg_conn_after(c);
   }
+  if (MG_UNLIKELY(c->is_pumping) && res != MG_OUT_BLOCKED) goes_on = true;
   if (MG_UNLIKELY(res == MG_OUT_EMPTY && ends(c))) {
     if (!c->is_lingering || c->is_eof) {
       mg_conn_hang_up(c);

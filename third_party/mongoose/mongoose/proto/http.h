@@ -4,6 +4,7 @@
  * the body is, too. Answers leave in the order of the requests, whatever order they are given in.
  */
 #pragma once
+#include "mongoose/codec/compress.h"
 #include "mongoose/codec/http_parse.h"
 #include "mongoose/codec/http_text.h"
 #include "mongoose/loop/conn.h"
@@ -63,6 +64,32 @@ void mg_http_printf_chunk(struct mg_connection *c, const char *fmt, ...);
 /* Give an answer that has begun up: the connection ends, and in a way that shows the client that the answer is not whole - by the
  * missing end of a chunked or counted body, by a reset where the close itself would be the end. */
 void mg_http_cut(struct mg_connection *c);
+
+/* ---- answering in a content coding ---- */
+
+/* How answers of a listener are compressed, for clients whose Accept-Encoding asks for it. */
+struct mg_http_compression {
+  const char *codings;   /* "zstd,br,gzip": which, the preferred one first; NULL: these three, as far as they are built in */
+  int level[MG_CODINGS]; /* by enum mg_coding; 0: the library's engine for answers on the fly, see codec/compress.h */
+  size_t min_size;       /* bytes of a body below which it is not worth it */
+  size_t whole_max;      /* up to this a whole answer is compressed at once; beyond in pieces, one in each turn of the loop */
+  const char *types;     /* "application/json,text/#": patterns of mg_match; NULL: text, JSON, XML, scripts, fonts and the like */
+  bool on_request;       /* only answers that ask for it by mg_http_compress_answer */
+};
+
+/* Compress answers of this HTTP listener. Not compressed are 1xx, 204, 206, 304 and what has a Content-Encoding, Content-Range, a digest or
+ * "no-transform" already; mg_route_static; answers written with mg_send. What is compressed gets Content-Encoding, Vary and a weak
+ * ETag, also in the answer to HEAD; each chunk written is flushed. False: MG_EINVAL (no HTTP listener, a coding that is unknown or
+ * not built in), MG_ENOMEM. */
+bool mg_http_compress(struct mg_connection *listener, const struct mg_http_compression *opts);
+
+enum mg_http_compress_how {
+  MG_COMPRESS_AUTO,   /* by type and size */
+  MG_COMPRESS_NEVER,  /* as for secrets beside what a stranger chose: BREACH */
+  MG_COMPRESS_ALWAYS  /* whatever type and size, when the client takes it */
+};
+/* For the answer about to be given. False: MG_ESTATE, there is none, it has begun, or the listener does not compress. */
+bool mg_http_compress_answer(struct mg_connection *c, enum mg_http_compress_how how);
 
 /* ---- answering later ---- */
 

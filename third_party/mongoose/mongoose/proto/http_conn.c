@@ -7,6 +7,7 @@
 #include "mongoose/base/alloc.h"
 #include "mongoose/base/status.h"
 #include "mongoose/proto/file_cache.h"
+#include "mongoose/proto/http_encode.h"
 
 enum {
   SPARE_STATES = 512,
@@ -56,6 +57,7 @@ void mg_http_left(struct mg_connection *c, struct mg_http_conn *hc) {
   struct mg_http_pool *pool = mg_http_pool(c->mgr);
   if (hc->hm != NULL) mg_free(hc->hm);
   if (hc->now.watch != NULL) mg_http_watch_free(&hc->now);
+  if (hc->now.encoder != NULL) mg_http_encoder_free(hc, &hc->now);
   if (hc->queue != NULL || hc->aimed != NULL) mg_xchg_free_all(c, hc);
   if (pool->nspare < SPARE_STATES) {
     hc->next_spare = pool->spare;
@@ -396,6 +398,7 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   x->minor = hc->p.minor;
   x->is_head = hc->p.is_head;
   x->keep_alive = hc->p.keep_alive && (l->max_requests == 0 || c->served < l->max_requests);
+  if (MG_UNLIKELY(c->listener->compress != NULL)) mg_http_negotiate(c, x, hm);
   hc->head_len = (uint32_t) n;
   if (hc->p.chunked) memset(&hc->chunked, 0, sizeof(hc->chunked));
   hc->body_len = 0;
@@ -514,6 +517,10 @@ void mg_http_go_on(struct mg_connection *c) {
 
 static void http_settle(struct mg_connection *c) {
   struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
+  if (MG_UNLIKELY(c->is_pumping)) {
+    c->is_pumping = 0;
+    if (hc != NULL) mg_http_pump(c, hc);
+  }
   if (hc == NULL && c->recv.len == 0) return;
   if (hc != NULL && hc->queue != NULL) {
     if (c->is_draining && hc->phase == MG_HTTP_ANSWER && hc->cur->answer == MG_ANSWER_DONE) { /* the application wants no next one */
@@ -521,6 +528,7 @@ static void http_settle(struct mg_connection *c) {
       hc->cur = NULL;
     }
     mg_xchg_release(c, hc);
+    mg_http_pump_next(c, hc);
     c->is_owed = hc->queue != NULL && (hc->queue != hc->cur || hc->cur->deferred);
     if (c->is_draining || c->is_closing) {
       if (c->is_owed && c->recv.len > 0) consume(c, c->recv.len);

@@ -33,6 +33,7 @@ struct mg_http_watch {
 };
 
 /* One request and its answer. */
+struct mg_http_encoder;
 struct mg_http_xchg {
   struct mg_http_xchg *next;
   unsigned long number;
@@ -41,6 +42,9 @@ struct mg_http_xchg {
   uint8_t answer;       /* enum mg_http_answer */
   uint8_t framing;      /* enum mg_http_framing */
   uint8_t minor;        /* HTTP/1.minor */
+  uint8_t coding;       /* enum mg_coding: what the client would like best; on listeners that compress */
+  uint8_t compress;     /* enum mg_http_compress_how */
+  uint8_t no_identity : 1; /* … and it does not take bytes as they are */
   uint8_t is_head : 1;
   uint8_t keep_alive : 1;
   uint8_t early : 1;    /* being answered before its body is here: the connection cannot go on */
@@ -48,6 +52,7 @@ struct mg_http_xchg {
   uint8_t deferred : 1;
   uint8_t counted : 1;  /* in the statistics */
   struct mg_http_watch *watch;
+  struct mg_http_encoder *encoder; /* of an answer in a content coding that is under way */
   struct mg_out out;    /* what it says before its turn; last, and empty in `now`, which never waits */
 };
 
@@ -73,6 +78,7 @@ struct mg_http_conn {
   struct mg_http_xchg *aimed; /* the exchange c->send belongs to; NULL: the wire */
   struct mg_http_xchg *queue, **queue_last; /* deferred ones, and those behind them */
   unsigned queued;
+  unsigned pumps;             /* exchanges whose whole answer is compressed piece by piece */
   /* From here on nothing is cleared between requests: it is empty, or written before it is read. */
   struct mg_http_chunked chunked;
   struct mg_http_xchg now;

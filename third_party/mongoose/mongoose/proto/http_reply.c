@@ -10,7 +10,7 @@
 #include "mongoose/base/printf.h"
 #include "mongoose/base/status.h"
 #include "mongoose/loop/io.h"
-#include "mongoose/proto/http_conn.h"
+#include "mongoose/proto/http_encode.h"
 
 enum { HEAD_ROOM = 256 }; /* status line and the fields we add */
 
@@ -191,7 +191,16 @@ static bool wants_stream(const struct mg_connection *c, const struct own_headers
   return MG_UNLIKELY(own->chunked) && mg_http_of(c) != NULL;
 }
 
+static bool compresses(const struct mg_connection *c) {
+  return MG_UNLIKELY(c->listener->compress != NULL);
+}
+
 bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body) {
+  if (compresses(c)) return mg_http_encode_reply(c, code, headers, (struct mg_http_source){body.buf != NULL ? body.buf : "", -1, body.len, NULL, NULL});
+  return mg_http_plain_reply(c, code, headers, body);
+}
+
+bool mg_http_plain_reply(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body) {
   struct own_headers own;
   struct mg_http_xchg *x;
   char *p;
@@ -235,12 +244,23 @@ bool mg_http_reply_head(struct mg_connection *c, int code, struct mg_str headers
   return reply_head(c, code, headers, &own, len, with_body);
 }
 
+static void nothing(void *arg) {
+  (void) arg;
+}
+
 bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {
+  if (compresses(c)) {
+    return mg_http_encode_reply(c, code, headers, (struct mg_http_source){body.buf, -1, body.len, done != NULL ? done : nothing, arg});
+  }
+  return mg_http_plain_ref(c, code, headers, body, done, arg);
+}
+
+bool mg_http_plain_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg) {
   struct own_headers own;
   bool with_body = false, ok;
   look_at(headers, &own);
   if (wants_stream(c, &own)) { /* chunks have bytes of ours between them */
-    ok = mg_http_reply_n(c, code, headers, body);
+    ok = mg_http_plain_reply(c, code, headers, body);
     if (done != NULL) done(arg);
     return ok;
   }
@@ -251,6 +271,11 @@ bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers,
 }
 
 bool mg_http_reply_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg) {
+  if (compresses(c)) return mg_http_encode_reply(c, code, headers, (struct mg_http_source){NULL, fd, len, done, arg});
+  return mg_http_plain_file(c, code, headers, fd, len, done, arg);
+}
+
+bool mg_http_plain_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg) {
   struct own_headers own;
   bool with_body = false, ok;
   look_at(headers, &own);
@@ -303,6 +328,10 @@ static char *put_without_transfer(char *p, struct mg_str headers) {
 }
 
 bool mg_http_start(struct mg_connection *c, int code, struct mg_str headers) {
+  return compresses(c) ? mg_http_encode_start(c, code, headers) : mg_http_plain_start(c, code, headers);
+}
+
+bool mg_http_plain_start(struct mg_connection *c, int code, struct mg_str headers) {
   struct mg_http_conn *hc = mg_http_of(c);
   struct own_headers own;
   struct mg_str date;
@@ -357,6 +386,18 @@ static void write_chunk(struct mg_connection *c, const char *buf, size_t len) {
   mg_send(c, "\r\n", 2);
 }
 
+void mg_http_put_chunk(struct mg_connection *c, const struct mg_http_xchg *x, struct mg_str piece) {
+  if (x->framing == MG_FRAME_CHUNKED) {
+    write_chunk(c, piece.buf, piece.len);
+  } else if (x->framing == MG_FRAME_CLOSE) {
+    mg_send(c, piece.buf, piece.len);
+  }
+}
+
+void mg_http_put_end(struct mg_connection *c, const struct mg_http_xchg *x) {
+  if (x->framing == MG_FRAME_CHUNKED) write_chunk(c, NULL, 0);
+}
+
 void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len) {
   struct mg_http_conn *hc = mg_http_of(c);
   struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
@@ -364,6 +405,10 @@ void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len) {
   if (x == NULL || x->answer != MG_ANSWER_STREAM) { /* the head was written by hand, or this is a request: the watcher sees the end */
     write_chunk(c, buf, len);
     if (len == 0) c->is_resp = 0;
+    return;
+  }
+  if (MG_UNLIKELY(x->encoder != NULL)) {
+    mg_http_encode_chunk(c, hc, x, buf, len);
     return;
   }
   if (x->framing == MG_FRAME_CHUNKED) {

@@ -8,7 +8,7 @@
 
 #include "mongoose/base/alloc.h"
 #include "mongoose/base/status.h"
-#include "mongoose/proto/http_conn.h"
+#include "mongoose/proto/http_encode.h"
 
 static uint64_t position(const struct mg_connection *c, const struct mg_http_conn *hc) {
   return (hc->aimed != NULL ? 0 : c->flushed) + c->send.len;
@@ -58,8 +58,9 @@ void mg_xchg_done(struct mg_connection *c, struct mg_http_conn *hc, struct mg_ht
   if (!c->in_dirty) mg_touch(c);
 }
 
-static void xchg_free(struct mg_http_xchg *x) {
+static void xchg_free(struct mg_http_conn *hc, struct mg_http_xchg *x) {
   mg_http_watch_free(x);
+  mg_http_encoder_free(hc, x);
   mg_out_free(&x->out);
   mg_free(x);
 }
@@ -76,7 +77,7 @@ void mg_xchg_release(struct mg_connection *c, struct mg_http_conn *hc) {
     if (hc->queue == NULL) hc->queue_last = &hc->queue;
     if (x == hc->cur) hc->cur = NULL;
     if (x == hc->target) hc->target = NULL;
-    xchg_free(x);
+    xchg_free(hc, x);
     if (ends) {
       hc->phase = MG_HTTP_OVER;
       c->is_draining = 1;
@@ -97,7 +98,7 @@ void mg_xchg_free_all(struct mg_connection *c, struct mg_http_conn *hc) {
   while (hc->queue != NULL) {
     struct mg_http_xchg *x = hc->queue;
     hc->queue = x->next;
-    xchg_free(x);
+    xchg_free(hc, x);
   }
   hc->queue_last = &hc->queue;
   hc->queued = 0;
