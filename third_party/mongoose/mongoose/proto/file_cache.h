@@ -16,7 +16,7 @@ enum mg_file_kind {
   MG_FILE_BROKEN   /* the system cannot read it */
 };
 
-enum { MG_CODINGS = 3 };
+enum { MG_SIBLINGS = 3 };
 
 struct mg_file {
   struct mg_file *next;          /* in its bucket */

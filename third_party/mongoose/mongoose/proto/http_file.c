@@ -22,8 +22,8 @@
 
 enum { SMALL = 16384, CODED_MS = 1000, HEAD_ROOM = 1024, MEMORY = 64 << 20 };
 
-static const char *const s_suffix[MG_CODINGS] = {".br", ".zst", ".gz"};
-static const char *const s_coding[MG_CODINGS] = {"br", "zstd", "gzip"};
+static const char *const s_suffix[MG_SIBLINGS] = {".br", ".zst", ".gz"};
+static const char *const s_coding[MG_SIBLINGS] = {"br", "zstd", "gzip"};
 
 static bool is_host(const struct mg_fs *fs) {
   return fs == NULL || fs == &mg_fs_posix;
@@ -80,7 +80,7 @@ static unsigned codings_of(struct mg_mgr *mgr, const struct mg_http_site *site, 
   unsigned bits = 0;
   int i;
   if (f->file != NULL && f->file->coded_at != 0 && mgr->now - f->file->coded_at < CODED_MS) return f->file->coded;
-  for (i = 0; i < MG_CODINGS; i++) {
+  for (i = 0; i < MG_SIBLINGS; i++) {
     if (!find_coded(mgr, site, f, i, coded)) continue;
     mg_http_file_close(coded);
     bits |= 1u << i;
@@ -98,7 +98,7 @@ static void choose_coding(struct mg_mgr *mgr, const struct mg_http_site *site, c
   int best = -1, most = 0, i;
   f->has_codings = bits != 0;
   while (bits != 0) {
-    for (i = 0, best = -1, most = 0; i < MG_CODINGS; i++) { /* of equals the first, which is the smallest as a rule */
+    for (i = 0, best = -1, most = 0; i < MG_SIBLINGS; i++) { /* of equals the first, which is the smallest as a rule */
       int q = (bits & 1u << i) ? mg_http_accepts_coding(hm, mg_str(s_coding[i])) : 0;
       if (q > most) most = q, best = i;
     }
