@@ -87,7 +87,7 @@ void mg_peers_leave(struct mg_listener *l, const struct mg_addr *a) {
 
 void mg_listener_drop(struct mg_listener *l) {
   if (--l->refs > 0) return;
-  if (l->routes_free != NULL) l->routes_free(l->routes);
+  if (l->routes != NULL && l->routes_free != NULL) l->routes_free(l->routes);
   if (l->compress_free != NULL) l->compress_free(l->compress);
   mg_nets_free(l->preface_from);
   mg_nets_free(l->trusted);

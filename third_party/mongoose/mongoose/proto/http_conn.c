@@ -399,6 +399,8 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   x->is_head = hc->p.is_head;
   x->keep_alive = hc->p.keep_alive && (l->max_requests == 0 || c->served < l->max_requests);
   if (MG_UNLIKELY(c->listener->compress != NULL)) mg_http_negotiate(c, x, hm);
+  /* RFC 9110 9.3.6: for a proxy in front a tunnel begins behind a 2xx, so what follows is no request that it knows of. */
+  if (MG_UNLIKELY(hm->method.len == 7 && memcmp(hm->method.buf, "CONNECT", 7) == 0)) x->keep_alive = 0;
   hc->head_len = (uint32_t) n;
   if (hc->p.chunked) memset(&hc->chunked, 0, sizeof(hc->chunked));
   hc->body_len = 0;
