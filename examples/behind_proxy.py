@@ -1,7 +1,5 @@
-"""Serve behind nginx or HAProxy and tell who asked: prints the configuration of both for the port it took.
-
-Try: python examples/behind_proxy.py, put one of the two in front, and ask it.
-"""
+"""Serve behind nginx or HAProxy and tell who asked; prints a configuration of each for the ports it took.
+Try: python examples/behind_proxy.py, put one of the two in front of it, and ask that."""
 
 import argparse
 
