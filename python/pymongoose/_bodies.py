@@ -78,7 +78,10 @@ class Body:
             return True
         if self._start is None:
             return False
-        self._source.seek(self._start)
+        try:
+            self._source.seek(self._start)
+        except (OSError, ValueError):  # closed meanwhile
+            return False
         return True
 
     def _slice(self) -> bytes:

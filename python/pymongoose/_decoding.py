@@ -13,6 +13,9 @@ from typing import Any, Protocol
 from ._errors import ProtocolError, TooBig
 
 STEP = 256 * 1024
+BITE = (
+    16 * 1024
+)  # of input at a time: what a step leaves over is copied, and there are steps that eat 20 bytes
 RATIO = 250  # text that repeats itself stays below; what is made to explode does not
 RATIO_FROM = 8 << 20  # bytes of output from which the ratio counts
 
@@ -155,7 +158,8 @@ class Decoder:
     def __init__(self, codings: list[str], max_body: int) -> None:
         self._chain = [MAKERS[name]() for name in reversed(codings)]
         self._max = max_body
-        self._in = self._out = 0
+        self._in = 0
+        self._out = [0] * len(codings)  # what came out of each coding
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Decoded pieces of the next bytes.
@@ -166,13 +170,7 @@ class Decoder:
         """
         self._in += len(data)
         try:
-            for piece in self._run(data, 0):
-                self._out += len(piece)
-                if self._max and self._out > self._max:
-                    raise TooBig(f"response body is larger than {self._max} bytes when decoded")
-                if self._out > RATIO_FROM and self._out > RATIO * self._in:
-                    raise TooBig(f"response body expands more than {RATIO}:1")
-                yield piece
+            yield from self._run(data, 0)
         except TooBig:
             raise
         except Exception as exc:
@@ -182,8 +180,19 @@ class Decoder:
         if level == len(self._chain):
             yield data
             return
-        for piece in self._chain[level].feed(data):
-            yield from self._run(piece, level + 1)
+        for at in range(0, len(data), BITE):
+            for piece in self._chain[level].feed(data[at : at + BITE]):
+                self._count(level, len(piece))
+                yield from self._run(piece, level + 1)
+
+    def _count(self, level: int, n: int) -> None:
+        """At every level: the last coding may swallow what the others blew up."""
+        self._out[level] += n
+        out = self._out[level]
+        if self._max and out > self._max:
+            raise TooBig(f"response body is larger than {self._max} bytes when decoded")
+        if out > RATIO_FROM and out > RATIO * self._in:
+            raise TooBig(f"response body expands more than {RATIO}:1")
 
     def end(self) -> None:
         """Raises ProtocolError when something is missing."""

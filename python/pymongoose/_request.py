@@ -375,6 +375,7 @@ class HttpRequest(Future[HttpResponse]):
                 raise ProtocolError(f"too many redirects, the last to {location}")
             try:
                 target = join(before, location)
+                auth = basic(target)
             except ValueError as exc:
                 raise ProtocolError(f"redirect to nowhere: {exc}") from exc
             if before.scheme == "https" and target.scheme == "http" and not self._allow_downgrade:
@@ -391,7 +392,7 @@ class HttpRequest(Future[HttpResponse]):
                 raise MongooseError(f"redirect to {target.url}, but the body cannot be sent again")
             if target.origin != before.origin:
                 headers = [h for h in headers if h[0].lower() not in _SECRET]
-                if target.user is not None and (auth := basic(target)) is not None:
+                if auth is not None:
                     headers.append(("Authorization", auth))
         except MongooseError as exc:
             self._end(exc)

@@ -314,8 +314,36 @@ def test_a_body_that_cannot_be_sent_again_ends_a_redirect(serve: Callable[..., S
     assert "again" in str(error)
 
 
+def test_a_file_that_was_closed_meanwhile_ends_a_redirect(
+    serve: Callable[..., Served], tmp_path: Any
+) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(b"abc")
+    with path.open("rb") as file:
+
+        def close_it(conn: Any, msg: Any) -> None:
+            file.close()
+            conn.reply(307, "", {"Location": "/"})
+
+        served = serve(on_http(close_it))
+        url = f"http://127.0.0.1:{served.port}/x"
+        error = served.mgr.request("PUT", url, body=file).exception(DEADLINE)
+    assert isinstance(error, MongooseError)
+    assert "again" in str(error)
+
+
 @pytest.mark.parametrize(
-    "location", ["ftp://x/", "http://", "http://a b/", "//", "http://x:0/", "http+unix://%2Fa/"]
+    "location",
+    [
+        "ftp://x/",
+        "http://",
+        "http://a b/",
+        "//",
+        "http://x:0/",
+        "http+unix://%2Fa/",
+        "http://us%3Aer@localhost:1/",
+        "http://user:%0D%0A@localhost:1/",
+    ],
 )
 def test_a_redirect_to_nowhere_is_an_error(serve: Callable[..., Served], location: str) -> None:
     served = serve(on_http(lambda conn, msg: conn.reply(302, "", {"Location": location})))

@@ -22,6 +22,7 @@ from pymongoose import (
     TimedOut,
     TooBig,
 )
+from pymongoose._decoding import Decoder
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -416,3 +417,36 @@ def test_a_bomb_is_defused(peer: Callable[..., Peer], mgr: Manager) -> None:
     assert isinstance(error, TooBig)
     assert sum(got) < 16 << 20
     assert max(got) <= 256 << 10
+
+
+@pytest.mark.parametrize("coding", [b"deflate, gzip", b"gzip, gzip"])
+def test_a_bomb_that_a_second_coding_swallows_is_defused(
+    peer: Callable[..., Peer], mgr: Manager, coding: bytes
+) -> None:
+    """What comes out of the inner coding counts, even when nothing of it comes out at the end."""
+    swallowed = zlib.compress(b"") if coding.startswith(b"deflate") else gzip.compress(b"")
+    bomb = gzip.compress(swallowed + b"\0" * (64 << 20))
+    it = peer(answers(coded(coding, bomb), stay=True))
+    error = mgr.request("GET", it.url, max_body=1 << 20).exception(DEADLINE)
+    assert isinstance(error, TooBig)
+    it = peer(answers(coded(coding, bomb), stay=True))
+    assert isinstance(mgr.request("GET", it.url, on_data=len).exception(DEADLINE), TooBig)
+
+
+def test_work_is_in_proportion_to_a_compressed_body() -> None:
+    """Each member of a gzip stream once cost a copy of all that followed."""
+
+    fed: list[int] = []
+    coding = Decoder(["gzip"], 0)
+    step = coding._chain[0].feed
+
+    def feed(data: bytes) -> Iterator[bytes]:
+        fed.append(len(data))
+        return step(data)
+
+    coding._chain[0].feed = feed  # type: ignore[method-assign]
+    members = gzip.compress(b"") * 20_000
+    assert b"".join(coding.feed(members)) == b""
+    coding.end()
+    assert sum(fed) == len(members)
+    assert max(fed) <= 16 << 10
