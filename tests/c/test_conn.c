@@ -299,4 +299,18 @@ LOOP_TEST(any_allocation_of_a_connection_may_fail) {
   }
 }
 
+TEST(a_deadline_set_after_the_end_is_none) {
+  struct mg_connection *c;
+  loop_up();
+  c = mg_alloc_conn(&mgr);
+  c->write_due = mgr.now + 1000; /* its output waited for the peer */
+  mg_close_conn(c);
+  mg_read_due(c, 0);
+  CHECK(c->deadline.next == NULL);
+  mg_read_due(c, mgr.now + 1000);
+  CHECK(c->deadline.next == NULL);
+  turns(3);
+  loop_down();
+}
+
 CHECK_MAIN

@@ -81,6 +81,7 @@ void mg_conn_watch(struct mg_connection *c, unsigned want) {
 
 void mg_conn_due(struct mg_connection *c) {
   uint64_t due = c->read_due;
+  if (c->is_dead) return; /* its struct will be another connection's, so it must be in no slot of the wheel */
   if (c->write_due != 0 && (due == 0 || c->write_due < due)) due = c->write_due;
   if (due != c->deadline.due) mg_deadline_set(&c->mgr->wheel, &c->deadline, due);
 }
