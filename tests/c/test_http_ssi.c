@@ -72,6 +72,23 @@ TEST(a_page_that_includes_itself_ends) {
   becomes("x<!--#include file=\"page\"-->", "xxxxxxxxx" ERROR);
 }
 
+TEST(a_page_that_includes_itself_very_often_ends_when_it_is_too_large) {
+  enum { TIMES = 200 };
+  static const char one[] = "<!--#include file=\"page\"-->";
+  char *text = (char *) calloc(TIMES * sizeof(one) + 300000, 1);
+  struct peer p;
+  for (int i = 0; i < TIMES; i++) strcat(text, one);
+  memset(text + strlen(text), 'x', 250000); /* so that few pages are too many */
+  p = up(text);
+  alarm(60); /* 200 to the power of 8 files would be read */
+  say(&p, GET("/"));
+  CHECK(UNTIL(answers(&p) == 1));
+  CHECK_ANSWER(&p, 0, 500, "500 Internal Server Error\n");
+  alarm(0);
+  down(&p);
+  free(text);
+}
+
 LOOP_TEST(a_page_outside_of_the_root_is_not_there) {
   struct peer p = up("");
   static const char *const bad[] = {"secret", "root/../secret", "root/out", "root/nothing", "root", "rootx"};

@@ -79,7 +79,7 @@ static void add_file(struct page *p, struct mg_http_file *f, int depth) {
   struct mg_str text = mg_http_file_read(f, MOST);
   const char *at = text.buf, *end = text.buf + text.len;
   if (text.buf == NULL) p->failed = true;
-  while (text.buf != NULL && at < end) {
+  while (text.buf != NULL && at < end && !p->failed) { /* else a page of many includes goes on to read what is for nobody */
     const char *open = find_text(at, end, "<!--#"), *close = open != NULL ? find_text(open, end, "-->") : NULL;
     if (close == NULL) break;
     add(p, at, (size_t) (open - at));
