@@ -225,6 +225,15 @@ LOOP_TEST(a_close_by_the_server_ends_the_client) {
   CHECK_INT(closed_with, 1001);
   ws_down();
 }
+LOOP_TEST(a_path_may_speak_of_unix) {
+  struct mg_connection *lc;
+  loop_up();
+  lc = mg_listen(&mgr, "tcp://127.0.0.1:0", on_script, NULL);
+  dial_script(lc, NULL, "/a?b=unix:c");
+  CHECK(strncmp(request, "GET /a?b=unix:c HTTP/1.1\r\n", 26) == 0);
+  loop_down();
+}
+
 TEST(urls_and_requests_that_cannot_be_are_refused_at_once) {
   loop_up();
   CHECK(mg_ws_connect(&mgr, "ws://127.0.0.1:1/a b", on_client, NULL, NULL) == NULL);

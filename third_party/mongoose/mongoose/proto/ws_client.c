@@ -49,7 +49,9 @@ static bool add(struct mg_iobuf *io, const char *fmt, ...) {
 
 /* The target of the request. NULL buf: the URL has bytes that no request line can have. */
 static struct mg_str target(const char *url) {
-  struct mg_str s = mg_str(strstr(url, "unix:") != NULL ? "/" : mg_url_uri(url)), rest;
+  const char *colon = strchr(url, ':');
+  bool is_unix = colon != NULL && colon - url >= 4 && memcmp(colon - 4, "unix", 4) == 0; /* the path is the socket's */
+  struct mg_str s = mg_str(is_unix ? "/" : mg_url_uri(url)), rest;
   size_t i;
   if (mg_span(s, &s, &rest, '#') && s.len == 0) s = mg_str("/");
   for (i = 0; i < s.len; i++) {
