@@ -1,5 +1,6 @@
 /* test_ws_read.c - from bytes to messages: cuts, fragments, limits, and the close code of everything that is wrong. */
 #include "ws_helpers.h"
+#include "mongoose/proto/ws_conn.h"
 
 /* Frames that a client may send, one after the other; with a ping inside of a message. */
 static size_t conversation(char *to) {
@@ -169,6 +170,28 @@ LOOP_TEST(limits_hold_before_the_bytes_are_there) {
   say_frame(&p, 0x02, bytes, 1000);
   say_n(&p, "\x80\xfe\x03\xe9" "mask", 8); /* 1001 more */
   CHECK_CLOSED(&p, 1009);
+  hang_up(&p);
+  ws_down();
+}
+
+LOOP_TEST(fragments_take_no_more_memory_than_a_message_may_have_and_do_not_grow_one_by_one) {
+  struct mg_ws_conn *ws = NULL;
+  struct peer p;
+  char bytes[30000];
+  memset(bytes, 'x', sizeof(bytes));
+  ws_up();
+  limits.ws.max_message = 50000;
+  ws_relimit();
+  p = ws_dial();
+  say_frame(&p, 0x02, bytes, sizeof(bytes));
+  CHECK(UNTIL(server != NULL && (ws = mg_ws_of(server)) != NULL && ws->msg != NULL));
+  if (ws != NULL && ws->msg != NULL) CHECK_INT(ws->msg->size, 50000);
+  hang_up(&p);
+  p = ws_dial();
+  say_frame(&p, 0x02, bytes, 10000);
+  say_frame(&p, 0x00, bytes, 20000);
+  CHECK(UNTIL(server != NULL && (ws = mg_ws_of(server)) != NULL && ws->msg != NULL && ws->msg->used == 30000));
+  if (ws != NULL && ws->msg != NULL) CHECK_INT(ws->msg->size, 50000);
   hang_up(&p);
   ws_down();
 }

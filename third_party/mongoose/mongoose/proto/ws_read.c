@@ -118,15 +118,20 @@ static int unpack(struct mg_connection *c, struct mg_ws_conn *ws, struct mg_str 
 
 /* ---- whole frames ---- */
 
+/* Twice what is needed, but no more than there can be: then that at once, since a step for each of the last fragments would be a copy
+ * of all for each. */
+static size_t grown(size_t size, uint64_t most) {
+  return size <= most / 2 ? 2 * size : (size_t) (most > size ? most : size);
+}
+
 static bool add_fragment(struct mg_ws_conn *ws, struct mg_str data, uint64_t most) {
   struct mg_chunk *m = ws->msg;
   size_t size = m != NULL ? m->used + data.len : data.len;
   if (m == NULL) {
-    m = mg_chunk_new(size < 2048 ? 4096 : 2 * size);
+    m = mg_chunk_new(size < 2048 ? 4096 : grown(size, most));
     if (m == NULL) return false;
   } else if (m->size < size) {
-    size = 2 * size < most ? 2 * size : size;
-    m = mg_chunk_grow(m, size);
+    m = mg_chunk_grow(m, grown(size, most));
     if (m == NULL) return false;
   }
   if (data.len > 0) memcpy(m->data + m->used, data.buf, data.len);
