@@ -15,6 +15,8 @@
 PyTypeObject *conn_type;
 extern PyMethodDef conn_methods[];  // connection_ops.cpp
 
+PyObject *conn_tls(PyObject *o, void *);  // tls.cpp
+
 namespace {
 
 Conn *self_of(PyObject *o) {
@@ -242,6 +244,7 @@ PyGetSetDef getset[] = {
     {"is_closing", get_flag, nullptr, "bool: closes at the end of this turn, or is closed.", flag(CLOSING)},
     {"is_client", get_flag, nullptr, "bool: made by connect().", flag(CLIENT)},
     {"is_tls", get_flag, nullptr, "bool", flag(TLS)},
+    {"tls", conn_tls, nullptr, "TlsInfo | None: version, cipher, protocol and peer, once the handshake is over.", nullptr},
     {"is_udp", get_flag, nullptr, "bool", flag(UDP)},
     {"is_websocket", get_flag, nullptr, "bool", flag(WEBSOCKET)},
     {"ws_protocol", get_ws_protocol, nullptr, "str | None: the subprotocol agreed on (RFC 6455 1.9).", nullptr},

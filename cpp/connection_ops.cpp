@@ -11,6 +11,10 @@
 #include "serve.h"
 #include "websocket.h"
 
+PyObject *conn_tls_init(Conn *, PyObject *const *, Py_ssize_t, PyObject *);    // tls.cpp
+PyObject *conn_tls_free(Conn *, PyObject *const *, Py_ssize_t, PyObject *);
+PyObject *conn_tls_reload(Conn *, PyObject *const *, Py_ssize_t, PyObject *);
+
 namespace {
 
 bool here(const Conn *conn) {
@@ -407,6 +411,16 @@ PyMethodDef conn_methods[] = {
     {"join", fn(conn_join), KW,
      "join($self, group)\n--\n\nBecome a member of a group (see Manager.broadcast), which is made by its first member. Closing leaves all groups."},
     {"leave", fn(conn_leave), KW, "leave($self, group)\n--\n\nBe no member of a group any more. No-op when it is none."},
+    {"tls_init", fn(conn_tls_init), KW,
+     "tls_init($self, opts, name=None)\n--\n\nSpeak TLS from here on: in the handler of MG_EV_ACCEPT or MG_EV_CONNECT, or later for protocols that begin in plain "
+     "text (STARTTLS); output that waits then goes out first. MG_EV_TLS_HS tells when the handshake is over, MG_EV_ERROR when it failed.\n\n"
+     "Args:\n    name: clients: the server's name to verify when neither opts nor the URL say one.\n\n"
+     "Raises:\n    TlsError: something is wrong with the certificate, the key or another option.\n    ConnectionClosed: the connection is closed."},
+    {"tls_free", fn(conn_tls_free), KW,
+     "tls_free($self)\n--\n\nEnd TLS. A connection that had begun to speak it closes: nothing goes on in plain text. No-op without TLS."},
+    {"tls_reload", fn(conn_tls_reload), KW,
+     "tls_reload($self, opts)\n--\n\nOn a listener: use these options for connections accepted from now on; those that are open keep theirs. With the "
+     "same options, certificates that changed on disk are read again.\n\nRaises:\n    TlsError: the options are not usable; the old ones stay."},
     {"close", fn(hang_up), KW,
      "close($self)\n--\n\nClose at the end of this turn; output that the socket does not take at once is dropped (see drain). No-op once closed."},
     {"drain", fn(drain), KW, "drain($self)\n--\n\nClose when all queued output is sent. No-op once closed."},

@@ -10,6 +10,7 @@
 #include "mongoose/codec/json_skip.h"
 #include "mongoose/loop/event.h"
 #include "mongoose/loop/poller.h"
+#include "mongoose/loop/tls.h"
 #include "mongoose/proto/ws.h"
 
 namespace py = pybind11;
@@ -74,7 +75,7 @@ py::dict build_info() {
   py::dict info;
   info["version"] = PYMONGOOSE_VERSION;
   info["mongoose"] = MG_VERSION;
-  info["tls"] = static_cast<bool>(PYMONGOOSE_TLS);
+  info["tls"] = mg_tls_available();
   info["nogil"] = static_cast<bool>(PYMONGOOSE_NOGIL);
   info["io_size"] = static_cast<long long>(MG_IO_SIZE);
   info["max_headers"] = static_cast<long long>(MG_MAX_HTTP_HEADERS);

@@ -8,6 +8,7 @@
 #include "module.h"
 #include "pool.h"
 #include "timer.h"
+#include "tls.h"
 #include "websocket.h"
 
 namespace py = pybind11;
@@ -82,6 +83,7 @@ mg_limits limits_of(py::handle o) {
   number(o, "idle_timeout", &l.idle_timeout, 1000);
   number(o, "send_timeout", &l.send_timeout, 1000);
   number(o, "connect_timeout", &l.connect_timeout, 1000);
+  number(o, "tls_timeout", &l.tls_timeout, 1000);
   number(o, "max_recv", &l.max_recv);
   number(o, "send_high", &l.send_high);
   number(o, "send_low", &l.send_low);
@@ -102,6 +104,19 @@ bool scheme_is(const std::string &url, std::initializer_list<const char *> names
   }
   return false;
 }
+
+// The option `tls` of a URL that may have it.
+TlsArgs tls_of(const std::string &url, const py::object &tls) {
+  TlsArgs args;
+  if (!args.init(tls.ptr())) raise();
+  if (args.get() && scheme_is(url, {"http", "ws", "mqtt", "udp"})) throw py::value_error("tls was given, and " + url + " is not for TLS");
+  return args;
+}
+
+struct Context {  // one reference
+  mg_tls_ctx *p;
+  ~Context() { mg_tls_ctx_drop(p); }
+};
 
 void set_asks(Loop &l, mg_connection *c, uint64_t events) {
   c->ask = static_cast<uint8_t>((events >> MG_EV_POLL & 1 ? MG_ASK_POLL : 0) | (events >> MG_EV_WRITE & 1 ? MG_ASK_WRITE : 0));
@@ -142,14 +157,11 @@ bool may_open(const Loop &l) {  // a handler of MG_EV_CLOSE may ask while the ma
 }
 
 py::object listen(Loop &l, const std::string &url, py::object handler, py::object http, py::object limits, int backlog, bool reuseport,
-                  bool ipv6_only, unsigned unix_mode, py::object edge) {
+                  bool ipv6_only, unsigned unix_mode, py::object edge, py::object tls) {
   bool is_http = http.is_none() ? scheme_is(url, {"http", "https", "ws", "wss", "http+unix", "ws+unix"}) : http.cast<bool>();
-  if (scheme_is(url, {"https", "wss", "mqtts", "tls"})) {
-    raise_status(MG_ETLS, ("TLS is not part of this build, so " + url + " cannot be served").c_str());
-    raise();
-  }
+  TlsArgs tls_args = tls_of(url, tls);
   mg_limits lim = limits_of(limits);
-  mg_listen_opts opts = {&lim, {backlog, reuseport, ipv6_only, unix_mode}};
+  mg_listen_opts opts = {&lim, {backlog, reuseport, ipv6_only, unix_mode}, tls_args.get()};
   Ref h(callable(handler, "handler"));
   return on_loop(l, [&]() -> py::object {
     if (!may_open(l)) return {};
@@ -164,36 +176,37 @@ py::object listen(Loop &l, const std::string &url, py::object handler, py::objec
   });
 }
 
-py::object connect(Loop &l, const std::string &url, py::object handler, py::object http, py::object limits) {
+py::object connect(Loop &l, const std::string &url, py::object handler, py::object http, py::object limits, py::object tls) {
   bool is_http = http.is_none() ? scheme_is(url, {"http", "https", "http+unix"}) : http.cast<bool>();
-  if (scheme_is(url, {"https", "wss", "mqtts", "tls"})) {
-    raise_status(MG_ETLS, ("TLS is not part of this build, so " + url + " cannot be reached").c_str());
-    raise();
-  }
+  TlsArgs tls_args = tls_of(url, tls);
   mg_limits lim = limits_of(limits);
   Ref h(callable(handler, "handler"));
   return on_loop(l, [&]() -> py::object {
     if (!may_open(l)) return {};
+    Context ctx{tls_args.get() ? tls_context(l, tls_args.get(), true) : nullptr};
+    if (tls_args.get() && !ctx.p) return {};
     Site *site = l.site_new(h.get(), default_events(is_http) | l.extra_events);
     mg_connection *c = is_http ? mg_http_connect_with(&l.mgr, url.c_str(), Loop::on_event, site, &lim)
                                : mg_connect_with(&l.mgr, url.c_str(), Loop::on_event, site, nullptr, nullptr, &lim);
+    if (c && ctx.p) (void)tls_client(c, ctx.p, tls_args.get(), url.c_str());
     return opened(l, c, site);
   });
 }
 
 py::object ws_connect_to(Loop &l, const std::string &url, py::object handler, py::object protocols, py::object headers, py::object compress,
-                         py::object limits) {
-  if (scheme_is(url, {"wss"})) {
-    raise_status(MG_ETLS, ("TLS is not part of this build, so " + url + " cannot be reached").c_str());
-    raise();
-  }
+                         py::object limits, py::object tls) {
+  TlsArgs tls_args = tls_of(url, tls);
   Ref h(callable(handler, "handler"));
   return on_loop(l, [&]() -> py::object {
     if (!may_open(l)) return {};
     py::object out;
+    Context ctx{tls_args.get() ? tls_context(l, tls_args.get(), true) : nullptr};
+    if (tls_args.get() && !ctx.p) return {};
     ws_connect(protocols.ptr(), headers.ptr(), compress.ptr(), limits.ptr(), [&](const mg_ws_opts *opts) {
       Site *site = l.site_new(h.get(), default_events(true) | l.extra_events);
-      out = opened(l, mg_ws_connect_with(&l.mgr, url.c_str(), Loop::on_event, site, opts), site);
+      mg_connection *c = mg_ws_connect_with(&l.mgr, url.c_str(), Loop::on_event, site, opts);
+      if (c && ctx.p) (void)tls_client(c, ctx.p, tls_args.get(), url.c_str());
+      out = opened(l, c, site);
       return static_cast<bool>(out);
     });
     return out;
@@ -419,15 +432,15 @@ void bind_manager(py::module_ &m) {
       .def("stop", [](Manager &s) { stop(*s.loop); }, "Let run() return soon. Any thread, signal handlers too.")
       .def("_close", [](Manager &s) { close(*s.loop); })
       .def("_listen", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits, int backlog,
-                         bool reuseport, bool ipv6_only, unsigned unix_mode, py::object edge) {
-        return listen(*s.loop, url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode, edge);
+                         bool reuseport, bool ipv6_only, unsigned unix_mode, py::object edge, py::object tls) {
+        return listen(*s.loop, url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode, edge, tls);
       })
-      .def("_connect", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits) {
-        return connect(*s.loop, url, handler, http, limits);
+      .def("_connect", [](Manager &s, const std::string &url, py::object handler, py::object http, py::object limits, py::object tls) {
+        return connect(*s.loop, url, handler, http, limits, tls);
       })
       .def("_ws_connect", [](Manager &s, const std::string &url, py::object handler, py::object protocols, py::object headers,
-                             py::object compress, py::object limits) {
-        return ws_connect_to(*s.loop, url, handler, protocols, headers, compress, limits);
+                             py::object compress, py::object limits, py::object tls) {
+        return ws_connect_to(*s.loop, url, handler, protocols, headers, compress, limits, tls);
       })
       .def("_broadcast", [](Manager &s, py::object group, py::object data, py::object op, py::object exclude) {
         PyObject *out = ws_broadcast(s.loop, group.ptr(), data.ptr(), op.is_none() ? nullptr : op.ptr(), exclude.ptr());

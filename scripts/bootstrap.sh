@@ -2,7 +2,7 @@
 # Get a machine ready to build: what only the system can provide comes through apt where that is allowed and is named
 # otherwise; everything else comes from PyPI into a virtual environment.
 #
-#   scripts/bootstrap.sh system        a compiler, make, curl and a Python with headers and venv
+#   scripts/bootstrap.sh system        a compiler, make, curl and a Python with headers and venv; OpenSSL's headers when it may
 #   scripts/bootstrap.sh peers         what some tests and codings want: nginx, haproxy, zlib, brotli, zstd; never fails
 #   scripts/bootstrap.sh venv [.venv]  that, and an environment with cmake, ninja and what the build needs
 #
@@ -60,10 +60,24 @@ root_prefix() {
   have sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; } && echo sudo
 }
 
+# TLS is optional: without OpenSSL's headers there is a build without it.
+ensure_openssl() {
+  local root
+  [ "${USE_TLS:-}" != 0 ] || return 0
+  ! printf '#include <openssl/ssl.h>\n#if OPENSSL_VERSION_NUMBER < 0x30000000L\n#error old\n#endif\n' | cc -E - >/dev/null 2>&1 || return 0
+  if have apt-get && root=$(root_prefix); then
+    say "installing with apt: libssl-dev"
+    # shellcheck disable=SC2086  # nothing, or sudo
+    $root apt-get -qq update && $root env DEBIAN_FRONTEND=noninteractive \
+      apt-get -qq install -y --no-install-recommends libssl-dev >/dev/null && return 0
+  fi
+  say "OpenSSL 3's headers are not there (Debian: libssl-dev): building without TLS"
+}
+
 ensure_system() {
   local packages root
   packages=$(missing_packages | tr '\n' ' ')
-  [ -n "${packages// /}" ] || return 0
+  [ -n "${packages// /}" ] || { ensure_openssl; return; }
   have apt-get || die "please install with your package manager (Debian's names): $packages"
   root=$(root_prefix) || die "please install, as root: apt-get install $packages"
   say "installing with apt: $packages"
@@ -72,6 +86,7 @@ ensure_system() {
     apt-get -qq install -y --no-install-recommends $packages >/dev/null || die "apt could not install: $packages"
   packages=$(missing_packages | tr '\n' ' ')
   [ -z "${packages// /}" ] || die "still missing after apt: $packages"
+  ensure_openssl
 }
 
 ensure_venv() {

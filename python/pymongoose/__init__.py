@@ -105,6 +105,7 @@ from ._replies import Response
 from ._response import HttpResponse
 from ._slow import SlowHandler
 from ._stats import PoolStats, Stats
+from ._tls import TlsCert, TlsInfo, TlsOpts, TlsPeer
 from ._wires import ClientLimits
 from .workers import Job, WorkerPool
 
@@ -170,7 +171,11 @@ __all__ = [
     "Stats",
     "TimedOut",
     "Timer",
+    "TlsCert",
     "TlsError",
+    "TlsInfo",
+    "TlsOpts",
+    "TlsPeer",
     "TooBig",
     "WorkerPool",
     "WsLimits",

@@ -81,6 +81,8 @@ class Limits:
     """Output waiting and none taken by the peer, then reset."""
     connect_timeout: float = 10.0
     """For connections we make."""
+    tls_timeout: float = 10.0
+    """For a TLS handshake; an MG_EV_ERROR and the end."""
     max_recv: int = 3 << 20
     """Unread input of a raw connection before reading pauses."""
     send_high: int = 4 << 20

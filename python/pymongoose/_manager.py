@@ -20,6 +20,7 @@ from ._limits import Deflate, Limits, WsLimits
 from ._replies import Response, answer_with, dumps
 from ._slow import SlowHandler, Watchdog
 from ._stats import PoolStats, Stats
+from ._tls import TlsOpts
 from ._urls import Params
 from ._wires import ClientLimits
 from .workers import WorkerPool
@@ -191,6 +192,7 @@ class Manager(_core.ManagerBase):
         proxy_protocol: Sequence[str] = (),
         trusted_proxies: Sequence[str] = (),
         trusted_headers: Sequence[str] = ("x-forwarded-for", "x-forwarded-proto"),
+        tls: TlsOpts | None = None,
     ) -> _core.Connection:
         """Listen on ``http://127.0.0.1:8000``, ``tcp://[::1]:0``, ``udp://``, ``unix:///path``, ``http+unix:///path`` or ``fd://3``.
 
@@ -211,16 +213,18 @@ class Manager(_core.ManagerBase):
             trusted_headers: the fields which all of those proxies set, replacing or extending what the client sent: of
                 ``x-forwarded-for``, ``x-forwarded-proto`` and ``x-forwarded-host``, or ``forwarded`` (RFC 7239) alone. Name none that
                 they let through: a client could write it.
+            tls: certificate and key for ``https://``, ``wss://``, ``mqtts://`` or ``tls://``. Without it, each connection of such a listener
+                needs a ``tls_init()`` in the handler of MG_EV_ACCEPT.
 
         Raises:
             ValueError: bad URL, bad port, unknown scheme; a malformed network; a coding that is not part of this build.
             AddressInUse: the address is busy.
-            TlsError: TLS is not part of this build.
+            TlsError: TLS is not part of this build, or something is wrong with certificate or key.
             MongooseError: the system refused.
         """
         front = edge(compress, proxy_protocol, trusted_proxies, trusted_headers)
         return self._listen(
-            url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode, front
+            url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode, front, tls
         )
 
     def connect(
@@ -230,13 +234,23 @@ class Manager(_core.ManagerBase):
         *,
         http: bool | None = None,
         limits: Limits | None = None,
+        tls: TlsOpts | None = None,
     ) -> _core.Connection:
         """Connect to an address, a host name or a Unix path; returns at once.
 
         Names are looked up by the system's resolver on a helper thread, and all their addresses are tried, within
-        ``limits.connect_timeout``. MG_EV_CONNECT follows, or MG_EV_ERROR and MG_EV_CLOSE. Wrong URLs raise as in listen().
+        ``limits.connect_timeout``. MG_EV_CONNECT follows, or MG_EV_ERROR and MG_EV_CLOSE; with TLS, MG_EV_TLS_HS after that. What is sent
+        before waits for it. Wrong URLs raise as in listen().
+
+        Args:
+            url: ``https://``, ``wss://``, ``mqtts://`` and ``tls://`` speak TLS and verify the server by the system's authorities and the
+                URL's host.
+            handler: default: the manager's.
+            http: speak HTTP; default: by the scheme.
+            limits: default: Limits().
+            tls: other authorities, a name to verify instead of the URL's host, a certificate of our own.
         """
-        return self._connect(url, handler, http, limits)
+        return self._connect(url, handler, http, limits, tls)
 
     def request(
         self,
@@ -258,7 +272,7 @@ class Manager(_core.ManagerBase):
         on_data: Callable[[bytes], object] | None = None,
         then: Then | None = None,
         proxy: str | None = None,
-        tls: Any = None,
+        tls: TlsOpts | None = None,
         unix: str | None = None,
         max_body: int | None = None,
     ) -> HttpRequest:
@@ -337,24 +351,26 @@ class Manager(_core.ManagerBase):
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         compress: bool | Deflate = False,
         limits: WsLimits | None = None,
+        tls: TlsOpts | None = None,
     ) -> _core.Connection:
         """Connect to a WebSocket server, ``ws://host:port/path?query`` (RFC 6455 4.1); returns at once.
 
         MG_EV_WS_OPEN with the server's answer follows, or MG_EV_ERROR and MG_EV_CLOSE when it refuses. Send from MG_EV_WS_OPEN on.
 
         Args:
-            url: ``ws://`` or ``ws+unix://``.
+            url: ``ws://``, ``wss://`` or ``ws+unix://``.
             handler: default: the manager's.
             protocols: subprotocols to offer, the best first; ``Connection.ws_protocol`` is the one the server chose.
             headers: further header lines for the request, such as Origin or Authorization.
             compress: offer permessage-deflate (RFC 7692).
             limits: default: WsLimits().
+            tls: for ``wss://``, as in connect().
 
         Raises:
             ValueError: bad URL, malformed header or protocol.
             TlsError: TLS is not part of this build.
         """
-        return self._ws_connect(url, handler, protocols, headers, compress, limits)
+        return self._ws_connect(url, handler, protocols, headers, compress, limits, tls)
 
     def broadcast(
         self,

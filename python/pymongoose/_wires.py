@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from . import _core
-from ._errors import ConnectionClosed, ProtocolError, QueueFull, TlsError, from_status
+from ._errors import ConnectionClosed, MongooseError, ProtocolError, QueueFull, from_status
 from ._limits import Limits
+from ._tls import TlsOpts
 
 if TYPE_CHECKING:
     from ._manager import Manager
+
+_VERIFIED = TlsOpts()  # by the system's authorities
 
 TO_HEAD, TO_CONNECT, INTERIM = 1, 2, 4  # enum mg_http_expect
 
@@ -49,7 +52,7 @@ class Route(NamedTuple):
     host: str
     port: int
     unix: str | None
-    tls: Any  # TlsOpts or None
+    tls: TlsOpts | None
     proxy: tuple[str, int] | None
     proxy_auth: str | None
 
@@ -107,7 +110,7 @@ class Wire:
         pool.open.add(self)  # before: a connect that fails at once says so before it returns
         try:
             self.conn = pool.wires.mgr._connect(
-                pool.route.connect_url, self._on_event, True, limits
+                pool.route.connect_url, self._on_event, True, limits, None
             )
         except BaseException:
             pool.open.discard(self)
@@ -208,13 +211,19 @@ class Wire:
         status = msg.status() or 0
         if 200 <= status < 300:
             self._tunnelling = False
-            self._secure()
+            self.pool.wires.mgr.call(self._secure)  # when the proxy's answer is out of the way
         else:
             self._fault(ConnectionClosed(f"the proxy refused the tunnel: {status} {msg.proto}"))
 
     def _secure(self) -> None:
         """TLS over what is connected; MG_EV_TLS_HS comes when the peer has proved who it is."""
-        self._fault(TlsError("TLS is not part of this build"))
+        if self.closed:
+            return
+        route = self.pool.route
+        try:
+            self.conn.tls_init(route.tls or _VERIFIED, route.host)
+        except (MongooseError, TypeError) as exc:
+            self._fault(exc)
 
 
 class Pool:

@@ -69,9 +69,10 @@ def serving(*command: str | os.PathLike[str], complaint: str = "") -> Iterator[P
 
 
 @contextlib.contextmanager
-def example(name: str) -> Iterator[Program]:
+def example(name: str, *args: str | os.PathLike[str], complaint: str = "") -> Iterator[Program]:
     """examples/<name> on a free port."""
-    with serving(sys.executable, ROOT / "examples" / name, "--port", "0") as program:
+    command = (sys.executable, ROOT / "examples" / name, "--port", "0", *args)
+    with serving(*command, complaint=complaint) as program:
         yield program
 
 

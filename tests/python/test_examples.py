@@ -7,6 +7,7 @@ import io
 import json
 import os
 import socket
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from programs import DEADLINE, ROOT, example, run
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
+
+from pymongoose import build_info
 
 
 def test_every_python_example_is_tested_here() -> None:
@@ -212,3 +215,36 @@ def test_example_is_short_and_says_what_it_is(path: object) -> None:
     assert 15 <= len(lines) <= 65
     assert lines[0].startswith('"""')
     assert lines[1].endswith('"""')
+
+
+@pytest.mark.skipif(not build_info()["tls"], reason="a build without TLS")
+def test_https_reload_serves_new_certificates(tmp_path: Path) -> None:
+    certs = pytest.importorskip("certs")
+    cert, key = tmp_path / "site.pem", tmp_path / "site.key"
+
+    def write() -> int:
+        leaf = certs.root().issue()
+        key.write_bytes(leaf.key_pem)
+        cert.write_bytes(leaf.pem)
+        return int(leaf.cert.serial_number)
+
+    def ask(address: tuple[str, int]) -> tuple[int, bytes]:
+        ctx = ssl.create_default_context(cadata=certs.root().pem.decode())
+        with ctx.wrap_socket(
+            socket.create_connection(address, DEADLINE), server_hostname="localhost"
+        ) as sock:
+            shown = sock.getpeercert()
+            assert shown is not None
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return int(str(shown["serialNumber"]), 16), sock.makefile("rb").read()
+
+    first = write()
+    how = ("--cert", cert, "--key", key, "--every", "0.05")
+    with example("https_reload.py", *how) as it:  # as in example("https_reload.py")
+        serial, answer = ask(it.address)
+        assert serial == first
+        assert b"TLSv1.3" in answer
+        second = write()
+        end = time.monotonic() + DEADLINE
+        while ask(it.address)[0] != second:
+            assert time.monotonic() < end, "the new certificate never came"

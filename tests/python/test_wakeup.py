@@ -20,6 +20,7 @@ from pymongoose import (
     ConnectionClosed,
     Manager,
     QueueFull,
+    TlsOpts,
 )
 
 
@@ -461,8 +462,17 @@ CLOSED_RAISES = {
     "serve_file": (None, "x"),
     "error": ("x",),
     "set_handler": (print,),
+    "tls_init": (TlsOpts(),),
+    "tls_reload": (TlsOpts(),),
 }
-CLOSED_QUIET = {"close": None, "drain": None, "recv_data": b"", "send_data": b"", "read": b""}
+CLOSED_QUIET = {
+    "close": None,
+    "drain": None,
+    "tls_free": None,
+    "recv_data": b"",
+    "send_data": b"",
+    "read": b"",
+}
 
 
 @pytest.mark.parametrize("where", ["main", "thread"])
@@ -494,7 +504,7 @@ def test_a_closed_connection_raises_or_does_nothing(serve, where):
     flags = {n for n in tried if n.startswith("is_")}
     assert [n for n in sorted(flags) if getattr(conn, n)] == ["is_closing"]
     assert [getattr(conn, f"{a}_{b}") for a in ("recv", "send") for b in ("len", "size")] == [0] * 4
-    assert (conn.local_addr, conn.remote_addr, conn.manager) == (None, None, None)
+    assert (conn.local_addr, conn.remote_addr, conn.manager, conn.tls) == (None,) * 4
     conn.userdata = 5
     assert conn.userdata == 5
     methods = {n for n in tried if callable(getattr(Connection, n))}

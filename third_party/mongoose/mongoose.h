@@ -48,6 +48,7 @@
 #include "mongoose/loop/nets.h"
 #include "mongoose/loop/resolve.h"
 #include "mongoose/loop/timer.h"
+#include "mongoose/loop/tls.h"
 
 /* proto: bytes meet sockets */
 #include "mongoose/proto/http.h"

@@ -34,6 +34,13 @@
 #define MG_ENABLE_LOG 1
 #endif
 
+/* The TLS engine; the numbers are Mongoose's. */
+#define MG_TLS_NONE 0
+#define MG_TLS_OPENSSL 2
+#ifndef MG_TLS
+#define MG_TLS MG_TLS_NONE
+#endif
+
 #ifdef __cplusplus
 #define MG_BEGIN_DECLS extern "C" {
 #define MG_END_DECLS }

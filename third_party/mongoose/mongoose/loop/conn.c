@@ -16,6 +16,7 @@
 #include "mongoose/base/printf.h"
 #include "mongoose/loop/io.h"
 #include "mongoose/loop/resolve.h"
+#include "mongoose/loop/tls.h"
 
 static int fd_of(const struct mg_connection *c) {
   return (int) (size_t) c->fd;
@@ -104,6 +105,8 @@ struct mg_connection *mg_conn_new(struct mg_mgr *mgr, const struct mg_sock *s, s
     c->loc = s->loc;
     c->rem = s->rem;
     c->is_udp = s->is_udp;
+    c->is_tls = s->is_tls;
+    c->alpn = s->alpn;
     c->is_unix = s->is_unix;
   }
   link_in(c);
@@ -147,6 +150,7 @@ void mg_conn_hang_up(struct mg_connection *c) {
      * us theirs. What we accepted ourselves has none before the first fork. And if we are the forked process: the epoll set and
      * the socket's file are our parent's. */
     if (!mg_mgr_is_copy(c->mgr)) {
+      if (MG_UNLIKELY(c->is_tls)) mg_tls_end(c);
       if (!c->is_accepted || !c->mgr->poller->close_forgets || mg_mgr_has_forked()) mg_conn_watch(c, 0);
       if (c->owns_path) mg_sock_unlink(fd_of(c));
     }
@@ -171,6 +175,9 @@ void mg_conn_bury(struct mg_connection *c) {
   mg_out_discard(c);
   mg_iobuf_free(&c->recv);
   mg_iobuf_free(&c->rtls);
+  if (MG_UNLIKELY(c->is_tls)) mg_tls_drop(c);
+  mg_free(c->tls_name);
+  c->tls_name = NULL;
   for (p = c->packets; p != NULL; p = next) {
     next = p->next;
     mg_chunk_drop(p->chunk);
@@ -253,8 +260,32 @@ struct mg_connection *mg_conn_start(struct mg_mgr *mgr, struct mg_sock *s, struc
   return c;
 }
 
+/* A context that the socket can be served with; NULL with the reason in mgr. */
+static struct mg_tls_ctx *server_tls(struct mg_mgr *mgr, const struct mg_tls_opts *opts, const struct mg_sock *s) {
+  char err[MG_TLS_ERR];
+  int status;
+  struct mg_tls_ctx *ctx = s->is_listening ? mg_tls_ctx_get(mgr, opts, false, &status, err) : NULL;
+  if (ctx != NULL && mg_tls_can_serve(ctx)) return ctx;
+  if (!s->is_listening) {
+    mg_fail(mgr, MG_EINVAL, "TLS is for stream listeners");
+  } else {
+    mg_fail(mgr, ctx == NULL ? status : MG_EINVAL, ctx == NULL ? err : "a TLS server needs a certificate: cert, key");
+  }
+  mg_tls_ctx_drop(ctx);
+  return NULL;
+}
+
+/* https:// where nobody can speak it. */
+bool mg_tls_missing(struct mg_mgr *mgr, const struct mg_sock *s) {
+  if (!s->is_tls || mg_tls_available()) return false;
+  mg_sock_close(s->fd);
+  mg_fail(mgr, MG_ETLS, "TLS is not part of this build");
+  return true;
+}
+
 struct mg_connection *mg_listen_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
                                      const struct mg_listen_opts *opts) {
+  struct mg_tls_ctx *tls = NULL;
   struct mg_connection *c;
   struct mg_sock s;
   int err;
@@ -264,12 +295,24 @@ struct mg_connection *mg_listen_with(struct mg_mgr *mgr, const char *url, mg_eve
     mg_fail(mgr, err, mgr->errmsg);
     return NULL;
   }
+  if (mg_tls_missing(mgr, &s)) return NULL;
+  if (opts != NULL && opts->tls != NULL && (tls = server_tls(mgr, opts->tls, &s)) == NULL) {
+    mg_sock_close(s.fd);
+    return NULL;
+  }
   c = mg_conn_start(mgr, &s, mg_listener_new(opts != NULL ? opts->limits : NULL), fn, fn_data);
-  if (c == NULL) return NULL;
+  if (c == NULL) {
+    mg_tls_ctx_drop(tls);
+    return NULL;
+  }
   c->is_listening = 1;
   c->owns_path = s.is_unix && strncmp(url, "fd:", 3) != 0;
   mg_conn_watch(c, MG_POLL_READ);
   MG_DEBUG(("%lu listening on %s", c->id, url));
+  if (tls != NULL) {
+    (void) mg_tls_listen(c, tls);
+    mg_tls_ctx_drop(tls);
+  }
   mg_call(c, MG_EV_OPEN, NULL);
   return c;
 }

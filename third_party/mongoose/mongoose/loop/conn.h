@@ -14,6 +14,7 @@
 #include "mongoose/loop/poller.h"
 #include "mongoose/loop/sock.h"
 #include "mongoose/loop/timer.h"
+#include "mongoose/loop/tls.h"
 #include "mongoose/loop/wakeup.h"
 
 MG_BEGIN_DECLS
@@ -71,6 +72,7 @@ struct mg_listener {
   struct mg_nets *preface_from;
   struct mg_nets *trusted;  /* peers whose word on the client's address is taken (proto) */
   unsigned trusted_fields;  /* … in which header fields */
+  struct mg_tls_ctx *tls; /* for connections accepted from now on; NULL: plain, or mg_tls_init on MG_EV_ACCEPT */
 };
 
 struct mg_connection {
@@ -121,6 +123,12 @@ struct mg_connection {
   unsigned is_new : 1;     /* accepted in wait, not announced yet */
   unsigned is_dead : 1;    /* descriptor closed, MG_EV_CLOSE is owed */
   unsigned is_failed : 1;  /* is_closing came from an I/O error */
+  unsigned is_tls_new : 1;  /* the handshake is over, MG_EV_TLS_HS is to be told */
+  unsigned is_tls_more : 1; /* TLS holds bytes that there was no room for: the socket will not say so */
+  unsigned tls_wants_read : 1;  /* output waits for input */
+  unsigned tls_wants_write : 1; /* input, or the handshake, waits for room in the socket */
+  unsigned is_truncated : 1;    /* is_eof came without TLS's close_notify: somebody may have cut it */
+  unsigned is_cut : 1;     /* the end is not to look like one: no close_notify, no FIN with the last bytes */
   unsigned is_owed : 1;    /* the protocol has answers to come that draining waits for */
   unsigned is_prefaced : 1; /* listener->preface must be said first; until then recv collects it and handlers know nothing */
   unsigned is_counted : 1; /* in listener->peers */
@@ -129,6 +137,8 @@ struct mg_connection {
   uint8_t watched;         /* MG_POLL_… the poller has */
   int status;              /* mg_status of the last MG_EV_ERROR */
   int last_errno;          /* of the I/O error */
+  char *tls_name;          /* host of a TLS client's URL */
+  const char *alpn;        /* what is spoken here, for TLS to offer and accept (RFC 7301); NULL: nothing */
   struct mg_connection *prev;
   struct mg_connection *ready_next, *dirty_next, *after_next;
   const struct mg_proto *proto;
@@ -226,6 +236,7 @@ struct mg_mgr {
 struct mg_listen_opts {
   const struct mg_limits *limits; /* NULL: mg_limits_default */
   struct mg_sock_opts sock;
+  const struct mg_tls_opts *tls; /* NULL: none here; then https:// and the like want mg_tls_init on MG_EV_ACCEPT */
 };
 
 /* Connections. On failure NULL; mgr->status and mgr->errmsg say why. */

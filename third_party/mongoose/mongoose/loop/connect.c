@@ -72,6 +72,7 @@ void mg_connect_done(struct mg_connection *c) {
   }
   c->is_writable = 1;
   mg_call(c, MG_EV_CONNECT, NULL);
+  if (MG_UNLIKELY(c->is_tls)) mg_tls_begins(c);
 }
 
 void mg_connect_late(struct mg_connection *c) {
@@ -106,11 +107,14 @@ struct mg_connection *mg_connect_with(struct mg_mgr *mgr, const char *url, mg_ev
     mg_fail(mgr, status, err);
     return NULL;
   }
+  if (mg_tls_missing(mgr, &s)) return NULL;
+  if (status != MG_OK) s.fd = -1;
   c = mg_conn_start(mgr, &s, mg_listener_new(limits), fn, fn_data);
   if (c == NULL) return NULL;
   c->is_client = 1;
   c->pfn = pfn;
   c->pfn_data = pfn_data;
+  if (s.is_tls) c->tls_name = mg_strdup(s.host).buf;
   if (c->listener->limits.connect_timeout > 0) c->connect_due = mgr->now + c->listener->limits.connect_timeout;
   mg_call(c, MG_EV_OPEN, NULL);
   if (status == MG_ERESOLVE) {

@@ -14,6 +14,7 @@
 
 #include "mongoose/base/alloc.h"
 #include "mongoose/base/clock.h"
+#include "mongoose/loop/tls.h"
 
 enum {
   BLOCK = 4 * MG_IO_SIZE < 65536 ? 65536 : 4 * MG_IO_SIZE,
@@ -92,6 +93,33 @@ static bool make_room(struct mg_connection *c, size_t want) {
   return true;
 }
 
+/* As many records as there is room for: bytes that TLS holds already make no socket readable. */
+static ssize_t recv_tls(struct mg_connection *c, char *to, size_t room) {
+  size_t got = 0;
+  long n = 0;
+  c->is_tls_more = 0;
+  if (c->tls_wants_read) mg_touch(c); /* output waited for this */
+  c->tls_wants_read = 0;
+  while (got < room) {
+    n = mg_tls_recv(c, to + got, room - got);
+    if (n <= 0) break;
+    got += (size_t) n;
+    if (mg_tls_pending(c) == 0) return (ssize_t) got;
+    c->is_tls_more = got == room;
+  }
+  if (n == 0 && got > 0) c->is_eof = 1;
+  if (got > 0 || n == 0) return (ssize_t) got;
+  if (n == MG_IO_WAIT) {
+    errno = EAGAIN;
+    if (c->tls_wants_write) mg_conn_watch(c, c->watched | MG_POLL_WRITE);
+  } else if (n == MG_IO_RESET) {
+    errno = ECONNRESET;
+  } else {
+    errno = EPROTO;
+  }
+  return -1;
+}
+
 static void failed(struct mg_connection *c, int err) {
   c->last_errno = err;
   c->is_failed = 1;
@@ -153,11 +181,15 @@ void mg_io_recv(struct mg_connection *c) {
   ssize_t n;
   char *to;
   if (MG_UNLIKELY(c->is_prefaced) && !recv_preface(c)) return;
-  if (c->is_lingering) { /* nobody listens any more */
+  if (MG_UNLIKELY(c->is_lingering)) { /* nobody listens any more */
     char nowhere[4096];
     n = recv(fd_of(c), nowhere, sizeof(nowhere), 0);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) failed(c, 0);
     return;
+  }
+  if (MG_UNLIKELY(c->is_tls_hs)) {
+    mg_tls_handshake(c);
+    if (c->is_tls_hs) return;
   }
   if (MG_LIKELY(c->recv.len == 0)) {
     if (c->recv.buf != NULL) mg_iobuf_free(&c->recv);
@@ -184,7 +216,7 @@ void mg_io_recv(struct mg_connection *c) {
     room = c->recv.size - c->recv.len;
     to = (char *) c->recv.buf + c->recv.len;
   }
-  n = recv(fd_of(c), to, room, 0);
+  n = MG_UNLIKELY(c->is_tls) ? recv_tls(c, to, room) : recv(fd_of(c), to, room, 0);
   if (MG_LIKELY(n > 0)) {
     if (b != NULL) {
       c->recv.buf = (unsigned char *) to;
@@ -275,6 +307,12 @@ void mg_io_accept(struct mg_connection *lc) {
     c->owner = NULL;
     c->ask = lc->ask;
     c->is_hexdumping = lc->is_hexdumping;
+    c->is_tls = lc->is_tls;
+    c->alpn = lc->alpn;
+    if (MG_UNLIKELY(l->tls != NULL) && !mg_tls_accept(c, l->tls)) {
+      c->is_failed = 1;
+      c->last_errno = ENOMEM;
+    }
     c->is_new = 1;
     mgr->stats.accepted++;
     mg_conn_watch(c, MG_POLL_READ);

@@ -10,6 +10,8 @@ enum mg_out_result { MG_OUT_EMPTY, MG_OUT_BLOCKED, MG_OUT_FAILED };
 /* As much as the socket takes. `last`: nothing follows, so the end of the stream goes out with the last bytes (the socket is shut down
  * for writing), not as a segment of its own. */
 enum mg_out_result mg_out_write(struct mg_connection *c, bool last);
+enum mg_out_result mg_out_write_tls(struct mg_connection *c); /* out_tls.c: through the session */
+void mg_out_sent(struct mg_connection *c, size_t n); /* n bytes from the front went out */
 void mg_out_release(struct mg_connection *c);             /* an empty buffer goes back to the pool */
 void mg_out_discard(struct mg_connection *c);
 bool mg_send_reserve(struct mg_connection *c, size_t len); /* room behind c->send.len … */
@@ -34,6 +36,8 @@ struct mg_packet { /* one datagram */
 /* conn.c */
 struct mg_connection *mg_conn_new(struct mg_mgr *mgr, const struct mg_sock *s, struct mg_listener *l);
 /* A connection over s and l, which are its own now, or are freed with NULL: out of memory. */
+bool mg_tls_missing(struct mg_mgr *mgr, const struct mg_sock *s); /* the URL wants what is not built in: closed, and said so */
+void mg_tls_begins(struct mg_connection *c); /* MG_EV_ACCEPT or MG_EV_CONNECT was told */
 struct mg_connection *mg_conn_start(struct mg_mgr *mgr, struct mg_sock *s, struct mg_listener *l, mg_event_handler_t fn, void *fn_data);
 bool mg_mgr_is_open(struct mg_mgr *mgr); /* for new connections */
 void mg_conn_hang_up(struct mg_connection *c); /* close the descriptor; MG_EV_CLOSE is owed */

@@ -15,6 +15,7 @@ const struct mg_limits mg_limits_default = {
     .idle_timeout = 75000,
     .send_timeout = 30000,
     .connect_timeout = 10000,
+    .tls_timeout = 10000,
     .max_recv = MG_MAX_RECV_SIZE,
     .send_high = 4u << 20,
     .send_low = 1u << 20,

@@ -38,6 +38,7 @@ struct mg_limits {
   uint32_t idle_timeout;   /* keep-alive without a request */
   uint32_t send_timeout;   /* output waiting and none taken by the peer */
   uint32_t connect_timeout; /* client connections */
+  uint32_t tls_timeout;     /* TLS handshakes; an error event */
   /* buffers, bytes */
   size_t max_recv;  /* unread input of a connection without a protocol, then reading stops */
   size_t send_high; /* unsent output: is_full is true from here on … */

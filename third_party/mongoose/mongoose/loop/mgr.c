@@ -114,6 +114,9 @@ static void deadline_passed(struct mg_deadline *d, void *arg) {
       mgr->stats.timeouts++;
       mgr->stats.proxy_errors++;
       c->is_closing = 1;
+    } else if (c->is_tls_hs) {
+      mgr->stats.timeouts++;
+      mg_error_as(c, MG_ETIMEDOUT, "TLS handshake timed out");
     } else if (c->proto != NULL && c->proto->timeout != NULL) {
       c->proto->timeout(c);
     } else {
@@ -162,7 +165,10 @@ static void readiness(struct mg_mgr *mgr, struct mg_connection *c, unsigned even
   } else if (c->is_udp) {
     if (events & (MG_POLL_READ | MG_POLL_HUP)) mg_io_recv_datagrams(c);
   } else {
-    if (events & MG_POLL_WRITE) mg_touch(c);
+    if (events & MG_POLL_WRITE) {
+      mg_touch(c);
+      if (MG_UNLIKELY(c->tls_wants_write)) events |= MG_POLL_READ;
+    }
     if ((events & MG_POLL_READ) || ((events & MG_POLL_HUP) && !c->is_full)) {
       mg_io_recv(c);
     } else if ((events & MG_POLL_HUP) && c->is_client) { /* what it sent before it went is read when reading goes on */
@@ -235,6 +241,39 @@ static void tell_datagrams(struct mg_connection *c) {
   mg_iobuf_free(&c->recv);
 }
 
+/* The handler of MG_EV_ACCEPT or MG_EV_CONNECT had its chance to call mg_tls_init. */
+void mg_tls_begins(struct mg_connection *c) {
+  static const struct mg_tls_opts defaults;
+  uint32_t ms = c->listener->limits.tls_timeout;
+  if (c->is_closing || c->is_dead) return;
+  if (c->tls == NULL) {
+    if (c->is_client) {
+      mg_tls_init(c, &defaults); /* the system's trust, the URL's name */
+    } else {
+      mg_error_as(c, MG_ETLS, "TLS: the listener has no certificate, and mg_tls_init was not called on MG_EV_ACCEPT");
+    }
+  }
+  if (c->is_tls_hs && !c->is_closing) mg_read_due(c, ms > 0 ? c->mgr->now + ms : 0);
+}
+
+static void tls_is_up(struct mg_connection *c) {
+  c->is_tls_new = 0;
+  mg_read_due(c, 0);
+  mg_call(c, MG_EV_TLS_HS, NULL);
+}
+
+/* TLS says why. A server's alert reaches its peer only when what he sent is taken off the socket before it is closed. */
+static void tls_failed(struct mg_connection *c) {
+  bool linger = c->is_tls_hs && !c->is_client;
+  mg_error_as(c, MG_ETLS, "%s", mg_tls_error(c));
+  if (!linger || c->is_dead) return;
+  c->is_cut = 1;
+  c->is_failed = c->is_closing = 0;
+  c->is_draining = 1;
+  mg_out_discard(c);
+  mg_linger(c);
+}
+
 static void tell_ready(struct mg_connection *c) {
   if (c->is_dead) return;
   mg_touch(c);
@@ -247,9 +286,11 @@ static void tell_ready(struct mg_connection *c) {
     c->is_writable = 1;
     mg_call(c, MG_EV_OPEN, NULL);
     mg_call(c, MG_EV_ACCEPT, NULL);
+    if (MG_UNLIKELY(c->is_tls)) mg_tls_begins(c);
   }
   if (c->is_connecting) mg_connect_done(c);
   if (c->is_udp) tell_datagrams(c);
+  if (MG_UNLIKELY(c->is_tls_new) && !c->is_closing && !c->is_dead) tls_is_up(c);
   if (c->got > 0 && !c->is_closing && !c->is_dead) {
     long n = (long) c->got;
     c->got = 0;
@@ -257,6 +298,10 @@ static void tell_ready(struct mg_connection *c) {
     mg_call(c, MG_EV_READ, &n);
   }
   if (c->is_failed && !c->is_closing) {
+    if (!c->is_lingering && mg_tls_error(c) != NULL) {
+      tls_failed(c);
+      return;
+    }
     if (c->last_errno != 0 && c->last_errno != ECONNRESET && c->last_errno != EPIPE) {
       mg_error(c, "%s", strerror(c->last_errno));
     }
@@ -335,6 +380,10 @@ static void update_interest(struct mg_connection *c, bool blocked) {
   unsigned want = 0;
   if (wants_input(c)) want |= MG_POLL_READ;
   if (blocked) want |= MG_POLL_WRITE;
+  if (MG_UNLIKELY(c->is_tls) && !c->is_lingering) {
+    if (c->is_tls_hs || c->tls_wants_read) want = MG_POLL_READ; /* that is what output waits for, too */
+    if (c->tls_wants_write) want |= MG_POLL_WRITE;
+  }
   if (want != c->watched) mg_conn_watch(c, want);
 }
 
@@ -357,6 +406,7 @@ static void flush_one(struct mg_connection *c) {
     mg_conn_hang_up(c);
     return;
   }
+  if (MG_UNLIKELY(c->is_tls_hs) && c->tls_wants_write && !c->is_lingering) mg_tls_handshake(c);
   if (c->held != NULL) mg_out_swap(c, c->held);
   if (c->send.len > 0 || c->segs != NULL) {
     res = mg_out_write(c, ends(c));
@@ -402,10 +452,12 @@ static void flush_one(struct mg_connection *c) {
     }
     if (!c->is_shut) {
       c->is_shut = 1;
+      if (MG_UNLIKELY(c->is_tls)) mg_tls_end(c);
       mg_sock_shut((int) (size_t) c->fd);
     }
   }
   update_interest(c, res == MG_OUT_BLOCKED);
+  if (MG_UNLIKELY(c->is_tls_more) && wants_input(c)) mg_io_recv(c);
   if (goes_on) mg_touch(c);
 }
 
@@ -522,6 +574,7 @@ void mg_mgr_free(struct mg_mgr *mgr) {
   } while (c != NULL);
   mgr->in_dispatch = false;
   if (mgr->ws_site_free != NULL) mgr->ws_site_free(mgr->ws_site);
+  mg_tls_ctx_free(mgr);
   if (mgr->proto_pool_free != NULL) mgr->proto_pool_free(mgr->proto_pool);
   while ((c = mgr->spare) != NULL) {
     mgr->spare = c->next;

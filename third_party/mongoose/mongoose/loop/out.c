@@ -215,7 +215,7 @@ void mg_out_discard(struct mg_connection *c) {
 }
 
 /* n bytes of the buffer and the leading memory segments went out. */
-static void sent(struct mg_connection *c, size_t n) {
+void mg_out_sent(struct mg_connection *c, size_t n) {
   size_t from_buf = 0;
   while (n > 0 || (c->segs != NULL && c->segs->after == 0 && c->segs->len == 0)) {
     struct mg_seg *s = c->segs;
@@ -228,7 +228,11 @@ static void sent(struct mg_connection *c, size_t n) {
     k = s->len < n ? s->len : n;
     s->len -= k;
     c->seg_bytes -= k;
-    if (s->buf != NULL) s->buf += k;
+    if (s->buf != NULL) {
+      s->buf += k;
+    } else {
+      s->ofs += (int64_t) k;
+    }
     n -= k;
     if (s->len > 0) break;
     c->segs = s->next;
@@ -281,13 +285,13 @@ static ssize_t write_file(struct mg_connection *c, struct mg_seg *s) {
     errno = EIO;
     return -1;
   }
-  if (n > 0) s->ofs += n;
   return n;
 }
 
 enum mg_out_result mg_out_write(struct mg_connection *c, bool last) {
   size_t total = 0;
   bool corked = false;
+  if (MG_UNLIKELY(c->is_tls)) return mg_out_write_tls(c);
   while (c->send.len > 0 || c->segs != NULL) {
     struct mg_seg *s = c->segs;
     ssize_t n;
@@ -316,7 +320,7 @@ enum mg_out_result mg_out_write(struct mg_connection *c, bool last) {
       c->flushed += (uint64_t) n;
       c->send.len = c->tail_start = 0;
     } else {
-      sent(c, (size_t) n);
+      mg_out_sent(c, (size_t) n);
       if (want > 0 && (size_t) n < want && (s == NULL || s->buf != NULL)) return MG_OUT_BLOCKED;
       if (total >= TURN_SHARE) return MG_OUT_BLOCKED; /* fairness: the rest in the next turn */
     }

@@ -93,5 +93,6 @@ void mg_listener_drop(struct mg_listener *l) {
   mg_nets_free(l->trusted);
   if (l->peers != NULL) mg_free(l->peers->at);
   mg_free(l->peers);
+  mg_tls_ctx_drop(l->tls);
   mg_free(l);
 }

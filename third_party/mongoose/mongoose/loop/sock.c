@@ -198,6 +198,12 @@ static void clear(struct mg_sock *s, char *err) {
   err[0] = '\0';
 }
 
+static void from_url(struct mg_sock *s, const struct mg_sock_url *u) {
+  s->is_tls = u->is_tls;
+  s->alpn = u->alpn;
+  s->host = u->host;
+}
+
 /* ---- listen ---- */
 
 static int backlog_of(const struct mg_sock_opts *o) {
@@ -338,6 +344,7 @@ int mg_sock_listen(struct mg_sock *s, const char *url, const struct mg_sock_opts
   clear(s, err);
   if (opts == NULL) opts = &defaults;
   if ((rc = mg_sock_url_parse(&u, url, err)) != MG_OK) return rc;
+  from_url(s, &u);
   return u.kind == MG_SOCK_UNIX ? listen_unix(s, &u, opts, err)
          : u.kind == MG_SOCK_FD ? listen_fd(s, &u, opts, err)
                         : listen_ip(s, &u, opts, err);
@@ -409,6 +416,7 @@ int mg_sock_connect(struct mg_sock *s, const char *url, char err[MG_SOCK_ERR]) {
   clear(s, err);
   if ((rc = mg_sock_url_parse(&u, url, err)) != MG_OK) return rc;
   s->is_udp = u.kind == MG_SOCK_UDP;
+  from_url(s, &u);
   if (u.kind == MG_SOCK_FD) return snprintf(err, MG_SOCK_ERR, "fd:// cannot be connected to"), MG_EINVAL;
   if (u.kind == MG_SOCK_UNIX) {
     if ((rc = unix_sockaddr(&u, &sa, &len, err)) != MG_OK) return rc;

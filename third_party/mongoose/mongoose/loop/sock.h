@@ -10,6 +10,7 @@
  */
 #pragma once
 #include "mongoose/base/status.h"
+#include "mongoose/base/str.h"
 #include "mongoose/loop/addr.h"
 
 MG_BEGIN_DECLS
@@ -21,6 +22,9 @@ struct mg_sock {
   bool is_udp;
   bool is_unix;
   bool is_listening;   /* fd:// may be a stream that is connected already */
+  bool is_tls;         /* the URL's scheme says so */
+  const char *alpn;    /* the protocol of such a scheme, NULL: it names none */
+  struct mg_str host;  /* of the URL, and no longer valid than that */
   bool connecting;     /* connect is under way: wait for writability, then mg_sock_connected() */
   struct mg_addr loc;  /* the real address: port 0 is resolved */
   struct mg_addr rem;

@@ -8,13 +8,15 @@ struct scheme {
   const char *name;
   enum mg_sock_kind kind;
   unsigned port; /* 0: must be given */
+  const char *alpn; /* schemes with TLS: the protocol's name there, "": none */
 };
 
 static const struct scheme s_schemes[] = {
-    {"tcp", MG_SOCK_TCP, 0},         {"udp", MG_SOCK_UDP, 0},     {"unix", MG_SOCK_UNIX, 0}, {"fd", MG_SOCK_FD, 0},
-    {"http", MG_SOCK_TCP, 80},       {"https", MG_SOCK_TCP, 443}, {"ws", MG_SOCK_TCP, 80},   {"wss", MG_SOCK_TCP, 443},
-    {"mqtt", MG_SOCK_TCP, 1883},     {"mqtts", MG_SOCK_TCP, 8883}, {"tls", MG_SOCK_TCP, 0},   {"ssl", MG_SOCK_TCP, 0},
-    {"http+unix", MG_SOCK_UNIX, 0},  {"ws+unix", MG_SOCK_UNIX, 0},
+    {"tcp", MG_SOCK_TCP, 0, NULL},        {"udp", MG_SOCK_UDP, 0, NULL},     {"unix", MG_SOCK_UNIX, 0, NULL},
+    {"fd", MG_SOCK_FD, 0, NULL},          {"http", MG_SOCK_TCP, 80, NULL},   {"https", MG_SOCK_TCP, 443, "http/1.1"},
+    {"ws", MG_SOCK_TCP, 80, NULL},        {"wss", MG_SOCK_TCP, 443, "http/1.1"},    {"mqtt", MG_SOCK_TCP, 1883, NULL},
+    {"mqtts", MG_SOCK_TCP, 8883, "mqtt"},    {"tls", MG_SOCK_TCP, 0, ""},      {"ssl", MG_SOCK_TCP, 0, ""},
+    {"http+unix", MG_SOCK_UNIX, 0, NULL}, {"ws+unix", MG_SOCK_UNIX, 0, NULL},
 };
 
 static struct mg_str span(const char *from, const char *to) {
@@ -142,6 +144,8 @@ int mg_sock_url_parse(struct mg_sock_url *u, const char *url, char err[MG_SOCK_E
     return MG_ESCHEME;
   }
   u->kind = scheme->kind;
+  u->is_tls = scheme->alpn != NULL;
+  u->alpn = u->is_tls && scheme->alpn[0] != '\0' ? scheme->alpn : NULL;
   if (u->kind == MG_SOCK_UNIX || u->kind == MG_SOCK_FD) {
     u->host = span(p, p + strlen(p));
     snprintf(u->label, sizeof(u->label), "%.79s", p);

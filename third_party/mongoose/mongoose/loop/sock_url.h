@@ -12,6 +12,8 @@ struct mg_sock_url {
   enum mg_sock_kind kind;
   struct mg_str host; /* without brackets; of Unix sockets the path or @name, of fd:// the number */
   bool bracketed;
+  bool is_tls;      /* the scheme says so */
+  const char *alpn; /* and names the protocol within; NULL: it does not */
   unsigned port;
   char label[80]; /* how messages call it: "127.0.0.1:80" */
 };

@@ -273,7 +273,7 @@ static void go_on(struct mg_connection *c) {
 static void closed(struct mg_connection *c, struct client *s) {
   bool by_peer = c->is_eof || c->is_failed, told = c->status != 0;
   if (told || s->told != NOTHING) return;
-  if (s->phase == BODY && until_close(s) && c->is_eof && !c->is_failed && (s->streaming || c->recv.len >= s->head_len)) {
+  if (s->phase == BODY && until_close(s) && c->is_eof && !c->is_failed && !c->is_truncated && (s->streaming || c->recv.len >= s->head_len)) {
     if (!s->streaming) {
       s->body_len = c->recv.len - s->head_len;
       (void) deliver(c, s, c->recv.len);
@@ -311,7 +311,10 @@ const struct mg_proto mg_proto_http_client = {"http client", go_on, timed_out, N
 struct mg_connection *mg_http_connect_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
                                            const struct mg_limits *limits) {
   struct mg_connection *c = mg_connect_with(mgr, url, fn, fn_data, on_event, NULL, limits);
-  if (c != NULL) c->proto = &mg_proto_http_client;
+  if (c != NULL) {
+    c->proto = &mg_proto_http_client;
+    c->alpn = "http/1.1";
+  }
   return c;
 }
 

@@ -567,7 +567,7 @@ const struct mg_proto mg_proto_http = {"http", http_settle, http_timeout, http_s
 static void http_event(struct mg_connection *c, int ev, void *ev_data) {
   if (ev == MG_EV_READ) {
     mg_http_go_on(c);
-  } else if (ev == MG_EV_ACCEPT) {
+  } else if (ev == MG_EV_ACCEPT || ev == MG_EV_TLS_HS) {
     if (mg_http_pool(c->mgr) == NULL) c->is_closing = 1;
     if (c->listener->limits.header_timeout > 0) mg_read_due(c, c->mgr->now + c->listener->limits.header_timeout);
   } else if (ev == MG_EV_CLOSE) {
@@ -581,6 +581,7 @@ struct mg_connection *mg_http_listen_with(struct mg_mgr *mgr, const char *url, m
   struct mg_connection *c = mg_listen_with(mgr, url, fn, fn_data, opts);
   if (c != NULL) {
     c->pfn = http_event;
+    c->alpn = "http/1.1";
     c->proto = &mg_proto_http;
   }
   return c;

@@ -440,6 +440,7 @@ void mg_http_cut(struct mg_connection *c) {
   struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
   if (c->is_dead) return;
   if (x != NULL && x->answer == MG_ANSWER_STREAM && x->framing == MG_FRAME_CLOSE) mg_sock_reset_on_close((int) (size_t) c->fd);
+  c->is_cut = 1;
   c->is_closing = 1;
   mg_touch(c);
 }
