@@ -234,6 +234,22 @@ LOOP_TEST(a_path_may_speak_of_unix) {
   loop_down();
 }
 
+TEST(a_budget_that_is_overdrawn_gives_no_windows) {
+  struct mg_ws_opts o;
+  struct mg_ws_deflate wish;
+  struct mg_ws_site *site;
+  memset(&o, 0, sizeof(o));
+  o.compress = o.takeover = true;
+  loop_up();
+  site = mg_ws_site(&mgr);
+  site->budget = 1000;
+  site->reserved = 2000; /* by clients that asked at the same time */
+  mg_ws_wish(site, &o, true, &wish);
+  CHECK(!wish.client.takeover && !wish.server.takeover);
+  site->reserved = 0;
+  loop_down();
+}
+
 TEST(urls_and_requests_that_cannot_be_are_refused_at_once) {
   loop_up();
   CHECK(mg_ws_connect(&mgr, "ws://127.0.0.1:1/a b", on_client, NULL, NULL) == NULL);

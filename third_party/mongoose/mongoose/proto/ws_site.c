@@ -76,7 +76,8 @@ static size_t window_cost(const struct mg_ws_window *packs, const struct mg_ws_w
 void mg_ws_wish(struct mg_ws_site *site, const struct mg_ws_opts *opts, bool is_client, struct mg_ws_deflate *wish) {
   uint8_t bits = opts->window_bits >= 9 && opts->window_bits <= 15 ? opts->window_bits : 15;
   struct mg_ws_window ours = {bits, opts->takeover}, theirs = {15, opts->takeover};
-  if (window_cost(&ours, &theirs) > site->budget - site->reserved) ours.takeover = theirs.takeover = 0;
+  /* Clients wish before they know: those whose handshakes ran at once may have reserved more than there is. */
+  if (site->reserved >= site->budget || window_cost(&ours, &theirs) > site->budget - site->reserved) ours.takeover = theirs.takeover = 0;
   wish->client = is_client ? ours : theirs;
   wish->server = is_client ? theirs : ours;
 }
