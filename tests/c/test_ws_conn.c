@@ -137,7 +137,7 @@ LOOP_TEST(a_manager_that_ends_frees_open_websockets) {
   SAY(&p, 0x01, "half");
   CHECK(mg_ws_join(server, mg_str("room")));
   CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_TEXT));
-  CHECK_INT(mg_ws_send(server, "waits", 5, WEBSOCKET_OP_TEXT), 5);
+  CHECK_INT(mg_ws_send(server, "waits", 5, WEBSOCKET_OP_TEXT), 7);
   turns(2);
   ws_down();
   CHECK_INT(closes, 1);

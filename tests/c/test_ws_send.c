@@ -75,7 +75,8 @@ LOOP_TEST(a_streamed_message_leaves_in_fragments_and_others_wait_for_its_end) {
   CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_TEXT));
   CHECK(!mg_ws_stream_begin(server, WEBSOCKET_OP_TEXT) && mgr.status == MG_ESTATE);
   CHECK(mg_ws_stream_write(server, "one", 3));
-  CHECK_INT(mg_ws_send(server, "between", 7, WEBSOCKET_OP_BINARY), 7);
+  CHECK_INT(mg_ws_send(server, "between", 7, WEBSOCKET_OP_BINARY), 9);
+  CHECK_INT(mg_ws_send(server, "", 0, WEBSOCKET_OP_TEXT), 2); /* 0 would say that it was refused */
   CHECK(mg_ws_send(server, "ping", 4, WEBSOCKET_OP_PING) > 0);
   CHECK(mg_ws_stream_write(server, "two", 3));
   CHECK_FRAME(&p, 0x01, "one", 3);
@@ -84,10 +85,11 @@ LOOP_TEST(a_streamed_message_leaves_in_fragments_and_others_wait_for_its_end) {
   CHECK(mg_ws_stream_end(server));
   CHECK_FRAME(&p, 0x80, "", 0);
   CHECK_FRAME(&p, 0x82, "between", 7);
+  CHECK_FRAME(&p, 0x81, "", 0);
   CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_BINARY));
   CHECK(mg_ws_stream_end(server));
   CHECK_FRAME(&p, 0x82, "", 0);
-  CHECK_INT(mgr.stats.ws_out, 3);
+  CHECK_INT(mgr.stats.ws_out, 4);
   hang_up(&p);
   ws_down();
 }

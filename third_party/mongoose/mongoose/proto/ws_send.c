@@ -122,11 +122,17 @@ static size_t send_close(struct mg_connection *c, const uint8_t *p, size_t len) 
   return c->send.len - before;
 }
 
+static const uint8_t any_mask[4];
+
 size_t mg_ws_send(struct mg_connection *c, const void *buf, size_t len, int op) {
   struct mg_ws_conn *ws = mg_ws_may_send(c, len);
   if (MG_UNLIKELY(ws == NULL)) return 0;
   if (MG_LIKELY(op == WEBSOCKET_OP_TEXT || op == WEBSOCKET_OP_BINARY)) {
-    if (MG_UNLIKELY(ws->stream_op != 0)) return mg_ws_hold_back(c, ws, buf, len, op) ? len : 0;
+    if (MG_UNLIKELY(ws->stream_op != 0)) {
+      uint8_t head[MG_WS_HEAD_MAX];
+      size_t n = mg_ws_frame_head(head, (unsigned) op, len, c->is_client ? any_mask : NULL); /* an empty one is some bytes, too */
+      return mg_ws_hold_back(c, ws, buf, len, op) ? n + len : 0;
+    }
     return put_message(c, ws, buf, len, op);
   }
   if (op == WEBSOCKET_OP_CLOSE) return send_close(c, (const uint8_t *) buf, len);
