@@ -215,4 +215,24 @@ TEST(running_out_of_memory_while_unpacking_ends_the_connection_and_leaks_nothing
     ws_down();
   }
 }
+TEST(a_packed_message_that_cannot_be_queued_is_the_last_of_a_window_that_is_kept) {
+  static char noise[20000];
+  uint32_t x = 1;
+  NEEDS_ZLIB;
+  for (size_t i = 0; i < sizeof(noise); i++) noise[i] = (char) ((x = x * 1664525u + 1013904223u) >> 24);
+  for (long n = 1; n < 6; n++) {
+    struct peer p;
+    size_t sent;
+    ws_up();
+    opts.compress = opts.takeover = true;
+    p = ws_dial_with(EXT);
+    CHECK(mg_ws_send(server, noise, 100, WEBSOCKET_OP_BINARY) > 0); /* makes the window */
+    mg_alloc_fail_at(n);
+    sent = mg_ws_send(server, noise, sizeof(noise), WEBSOCKET_OP_BINARY);
+    mg_alloc_fail_at(0);
+    CHECK(sent > 0 || server->is_closing);
+    hang_up(&p);
+    ws_down();
+  }
+}
 CHECK_MAIN

@@ -89,6 +89,7 @@ static size_t put_message(struct mg_connection *c, struct mg_ws_conn *ws, const 
       n = mg_ws_put(c, MG_WS_FIN | (unsigned) op, buf, len);
     } else {
       n = mg_ws_put(c, MG_WS_FIN | MG_WS_RSV1 | (unsigned) op, site->packed.buf, site->packed.len);
+      if (n == 0 && our_window(c, ws)->takeover) c->is_closing = 1; /* likewise: it is in our window, and will never be in theirs */
     }
     packed_done(site);
   } else {
