@@ -1,4 +1,6 @@
 // answers.cpp - everything a connection says in HTTP: whole answers, streams, chunks; at once or to an exchange put off earlier.
+#include <cstring>
+
 #include "args.h"
 #include "connection.h"
 #include "errors.h"
@@ -69,7 +71,10 @@ PyObject *conn_reply_to(Conn *conn, unsigned long number, long status, PyObject 
   mg_connection *c = conn->c;
   Bytes b;
   if (!c) return raise_closed();
-  if (status < 100 || status > 999) return PyErr_Format(PyExc_ValueError, "status must be 100-999, not %ld", status);
+  if (status < 200 || status > 999) {
+    return PyErr_Format(PyExc_ValueError, status >= 100 && status < 200
+        ? "status must be 200-999, not %ld: the client would wait on for the answer (see informational)" : "status must be 200-999, not %ld", status);
+  }
   if (body && body != Py_None && !b.init(body, "body")) return nullptr;
   Str h = {const_cast<char *>(plain), sizeof(plain) - 1};
   if (headers || default_type) {
@@ -118,5 +123,51 @@ PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool e
   }
   if (b.size() > 0) mg_http_write_chunk(c, b.data(), b.size());
   if (end) mg_http_write_chunk(c, nullptr, 0);
+  Py_RETURN_NONE;
+}
+
+PyObject *conn_set_header(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"name", "value"};
+  PyObject *a[2];
+  Bytes name, value;
+  if (!take_args("set_header", names, 2, 2, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!name.init(a[0], "name") || !value.init(a[1], "value")) return nullptr;
+  if (!conn->loop->on_thread()) return conn_post(conn, conn_set_header, args, n, kw);
+  if (!mg_http_set_header(conn->c, mg_str_n(name.data(), name.size()), mg_str_n(value.data(), value.size()))) {
+    if (conn->loop->mgr.status != MG_EINVAL) return core_error(conn);
+    return PyErr_Format(PyExc_ValueError, "Header %R: %R contains an illegal character", a[0], a[1]);
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject *conn_informational(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"status", "headers"};
+  PyObject *a[2];
+  if (!take_args("informational", names, 2, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!conn->loop->on_thread()) return conn_post(conn, conn_informational, args, n, kw);
+  long status = PyLong_AsLong(a[0]);
+  if (status == -1 && PyErr_Occurred()) return nullptr;
+  if (status < 100 || status > 199 || status == 101) return PyErr_Format(PyExc_ValueError, "status must be 100 or 102-199, not %ld", status);
+  if (!conn_text_headers(conn->loop->scratch, a[1], nullptr)) return nullptr;
+  Str h = {conn->loop->scratch.data(), conn->loop->scratch.size()};
+  if (!mg_http_interim(conn->c, static_cast<int>(status), h)) return core_error(conn);
+  Py_RETURN_NONE;
+}
+
+PyObject *conn_http_basic_auth(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"user", "password"};
+  PyObject *a[2];
+  Bytes user, password;
+  if (!take_args("http_basic_auth", names, 2, 2, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!user.init(a[0], "user") || !password.init(a[1], "password")) return nullptr;
+  if (strlen(user.data()) != user.size() || strlen(password.data()) != password.size() || memchr(user.data(), ':', user.size())) {
+    PyErr_SetString(PyExc_ValueError, "user must have no ':', user and password no NUL");
+    return nullptr;
+  }
+  if (!conn->loop->on_thread()) return conn_post(conn, conn_http_basic_auth, args, n, kw);
+  mg_http_bauth(conn->c, user.data(), password.data());
   Py_RETURN_NONE;
 }

@@ -161,6 +161,11 @@ PyObject *get_manager(PyObject *o, void *) {
   return Py_NewRef(self_of(o)->c && loop->self ? loop->self : Py_None);
 }
 
+PyObject *get_unanswered(PyObject *o, void *) {
+  Conn *conn = self_of(o);
+  return PyBool_FromLong(conn->c && conn->loop->on_thread() && mg_http_unanswered(conn->c));
+}
+
 // ---- handler, userdata ----
 
 PyObject *get_handler(PyObject *o, void *) {
@@ -240,6 +245,7 @@ PyGetSetDef getset[] = {
      "dict | None: what a PROXY header said besides: version (int), local (bool: the proxy spoke for itself), target (the address that the "
      "client connected to, or None), authority (str, the host name it asked for, or ''), unique_id (bytes). None without a header.",
      nullptr},
+    {"_unanswered", get_unanswered, nullptr, "bool: a request waits for an answer here. Loop thread.", nullptr},
     {"is_listening", get_flag, nullptr, "bool", flag(LISTENING)},
     {"is_closing", get_flag, nullptr, "bool: closes at the end of this turn, or is closed.", flag(CLOSING)},
     {"is_client", get_flag, nullptr, "bool: made by connect().", flag(CLIENT)},
@@ -289,6 +295,8 @@ int traverse(PyObject *o, visitproc visit, void *arg) {
   Py_VISIT(conn->on_drain);
   Py_VISIT(conn->on_body);
   Py_VISIT(conn->on_body_end);
+  Py_VISIT(conn->on_body_abort);
+  Py_VISIT(conn->streams);
   return 0;
 }
 
@@ -301,6 +309,8 @@ int clear(PyObject *o) {
   Py_CLEAR(conn->on_body_end);
   Py_CLEAR(conn->ws_reason);
   Py_CLEAR(conn->ws_protocol);
+  Py_CLEAR(conn->on_body_abort);
+  Py_CLEAR(conn->streams);
   return 0;
 }
 
@@ -340,9 +350,9 @@ Conn *conn_of(Loop *loop, mg_connection *c) {
   conn->c = c;
   conn->loop = loop->hold();
   conn->id = c->id;
-  conn->handler = conn->userdata = conn->on_drain = conn->on_body = conn->on_body_end = conn->weakrefs = nullptr;
   conn->ws_code = 0;
   conn->ws_reason = conn->ws_protocol = nullptr;
+  conn->handler = conn->userdata = conn->on_drain = conn->on_body = conn->on_body_end = conn->on_body_abort = conn->streams = conn->weakrefs = nullptr;
   conn->jobs = nullptr;
   conn->prev = nullptr;
   conn->next = loop->conns;
@@ -365,6 +375,8 @@ void conn_closed(Conn *conn) {
   Py_CLEAR(conn->on_drain);
   Py_CLEAR(conn->on_body);
   Py_CLEAR(conn->on_body_end);
+  Py_CLEAR(conn->on_body_abort);
+  Py_CLEAR(conn->streams);
   loop->drop_later(reinterpret_cast<PyObject *>(conn));
 }
 
@@ -395,9 +407,10 @@ PyObject *conn_post(Conn *conn, ConnMethod fn, PyObject *const *args, Py_ssize_t
         std::vector<PyObject *> raw;
         for (const Ref &r : call->args) raw.push_back(r.get());
         Loop *l = self->loop;
+        PyObject *closed = error_class(MG_ECLOSED);  // before an exception is set: a look-up may clear it
         Ref result(fn(self, raw.data(), n, call->kwnames.get()));
         if (result) return;
-        if (!self->c || PyErr_ExceptionMatches(error_class(MG_ECLOSED))) {
+        if (!self->c || PyErr_ExceptionMatches(closed)) {
           PyErr_Clear();  // likewise
         } else {
           l->failed(self, MG_EV_WAKEUP);

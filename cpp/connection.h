@@ -10,9 +10,10 @@ struct Conn {
   PyObject *handler;   // own, or null: the site's
   PyObject *userdata;
   PyObject *on_drain;
-  PyObject *on_body, *on_body_end;  // stream_body
   int ws_code;         // of a WebSocket that is closed, 0: none
   PyObject *ws_reason, *ws_protocol;
+  PyObject *on_body, *on_body_end, *on_body_abort;  // stream_body
+  PyObject *streams;   // list of ResponseBody that want to hear of the connection, or null
   PyObject *weakrefs;
   Job *jobs;           // offloaded work that answers here
   Conn *next, *prev;   // in loop->conns
@@ -32,6 +33,10 @@ PyObject *conn_write_to(Conn *conn, unsigned long number, PyObject *data, bool e
 // Bytes that never change can be lent to the core instead of being copied: both are arguments of its …_ref functions.
 void *lent_new(Loop *loop, PyObject *bytes);
 void lent_back(void *lent);
+// Methods of Connection in answers.cpp.
+PyObject *conn_set_header(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);
+PyObject *conn_informational(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);
+PyObject *conn_http_basic_auth(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);
 bool conn_text_headers(std::string &out, PyObject *headers, const char *default_type);  // false with an exception
 
 // A call of `fn` on another thread than the loop's: queued, in order. Returns None, or null with an exception.

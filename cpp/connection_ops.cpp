@@ -6,6 +6,7 @@
 #include "args.h"
 #include "connection.h"
 #include "errors.h"
+#include "forms.h"
 #include "pool.h"
 #include "reply.h"
 #include "serve.h"
@@ -25,7 +26,7 @@ long status_of(PyObject *o, const char *name) {
   long v = PyLong_AsLong(o);
   if (v == -1 && PyErr_Occurred()) {
     if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
-      PyErr_Format(PyExc_ValueError, "%s must be 100-999, not %S", name, o);
+      PyErr_Format(PyExc_ValueError, "%s must be 200-999, not %S", name, o);
     } else {
       PyErr_Format(PyExc_TypeError, "%s must be int, not %.200s", name, Py_TYPE(o)->tp_name);
     }
@@ -119,16 +120,16 @@ PyObject *reply_json(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *
 }
 
 PyObject *start_response(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"status", "headers", "on_drain", "compress"};
-  PyObject *a[4];
-  if (!take_args("start_response", names, 4, 1, args, n, kw, a)) return nullptr;
+  static const char *const names[] = {"status", "headers", "on_drain", "compress", "on_close"};
+  PyObject *a[5];
+  if (!take_args("start_response", names, 5, 1, args, n, kw, a)) return nullptr;
   if (!conn->c) return raise_closed();
   if (!here(conn)) {
     return raise_status(MG_ESTATE, "start_response() on another thread: use defer() on the loop thread and Reply.start_response()", conn->id);
   }
   long status = status_of(a[0], "status");
   if (status == -1 && PyErr_Occurred()) return nullptr;
-  return conn_stream(conn, mg_http_current(conn->c), status, a[1], a[2], a[3]);
+  return conn_stream(conn, mg_http_current(conn->c), status, a[1], a[2], a[3], a[4]);
 }
 
 PyObject *http_chunk(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
@@ -185,56 +186,7 @@ PyObject *http_reusable(Conn *conn, PyObject *) {
   return PyBool_FromLong(conn->c && here(conn) && mg_http_reusable(conn->c));
 }
 
-// ---- bodies as they come ----
-
-void body_piece(mg_connection *c, Str piece, bool last, void *arg) {
-  auto *loop = static_cast<Loop *>(arg);
-  auto *conn = static_cast<Conn *>(c->owner);
-  if (!conn) return;
-  loop->lock();
-  Ref hold = Ref::borrow(reinterpret_cast<PyObject *>(conn)), fn = Ref::borrow(last ? conn->on_body_end : conn->on_body), r;
-  if (last) {
-    Py_CLEAR(conn->on_body);
-    Py_CLEAR(conn->on_body_end);
-    if (!fn) return;
-    r = Ref(PyObject_CallNoArgs(fn.get()));
-  } else if (!fn) {
-    return;
-  } else {
-    Ref data(PyBytes_FromStringAndSize(piece.buf, static_cast<Py_ssize_t>(piece.len)));
-    if (data) r = Ref(PyObject_CallOneArg(fn.get(), data.get()));
-  }
-  if (!r) {
-    Py_CLEAR(conn->on_body);  // the request has failed: the rest of its body is for nobody
-    Py_CLEAR(conn->on_body_end);
-    loop->failed(conn, last ? MG_EV_HTTP_MSG : MG_EV_READ);
-    if (c->is_client) mg_http_cut(c);
-    conn_fail_request(conn);
-  }
-}
-
-PyObject *stream_body(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"on_data", "on_end", "max_body"};
-  PyObject *a[3];
-  if (!take_args("stream_body", names, 3, 1, args, n, kw, a)) return nullptr;
-  if (!conn->c) return raise_closed();
-  for (int i = 0; i < 2; i++) {
-    if (a[i] && a[i] != Py_None && !PyCallable_Check(a[i])) {
-      return PyErr_Format(PyExc_TypeError, "%s must be callable, not %.200s", names[i], Py_TYPE(a[i])->tp_name);
-    }
-  }
-  unsigned long long max_body = 0;
-  if (a[2] && a[2] != Py_None) {
-    max_body = PyLong_AsUnsignedLongLong(a[2]);
-    if (PyErr_Occurred()) return nullptr;
-  }
-  if (!here(conn) || !mg_http_stream_body(conn->c, body_piece, conn->loop, max_body)) {
-    return raise_status(MG_ESTATE, "stream_body() belongs into the handler of MG_EV_HTTP_HDRS", conn->id);
-  }
-  Py_XSETREF(conn->on_body, Py_NewRef(a[0]));
-  Py_XSETREF(conn->on_body_end, a[1] && a[1] != Py_None ? Py_NewRef(a[1]) : nullptr);
-  Py_RETURN_NONE;
-}
+// ---- flow of input ----
 
 PyObject *pause(Conn *conn, bool on) {
   if (!conn->c) return raise_closed();
@@ -337,7 +289,7 @@ PyMethodDef conn_methods[] = {
      "Raises:\n    ConnectionClosed: the connection is closed.\n    QueueFull: the peer does not read and Limits.send_max is waiting."},
     {"reply", fn(reply), KW,
      "reply($self, status, body=b'', headers=None, compress=None)\n--\n\nAnswer the current request.\n\n"
-     "Args:\n    status: 100-999.\n    body: str (UTF-8), bytes-like or None; left out for HEAD, 204 and 304 (RFC 9110 6.4.1).\n"
+     "Args:\n    status: 200-999.\n    body: str (UTF-8), bytes-like or None; left out for HEAD, 204 and 304 (RFC 9110 6.4.1).\n"
      "    headers: a mapping or a sequence of (name, value) pairs; Content-Type is text/plain unless given. Date, Content-Length and\n"
      "        Connection are added where missing.\n"
      "    compress: False: not this one; True: whatever its type and size; None: as listen(compress=...) says.\n\n"
@@ -346,19 +298,55 @@ PyMethodDef conn_methods[] = {
     {"reply_json", fn(reply_json), KW,
      "reply_json($self, obj, status_code=200, headers=None, compress=None)\n--\n\nAnswer with obj as JSON (orjson when it is installed); otherwise like reply()."},
     {"start_response", fn(start_response), KW,
-     "start_response($self, status, headers=None, on_drain=None, compress=None)\n--\n\nBegin an answer whose body follows in pieces; returns a ResponseBody with "
+     "start_response($self, status, headers=None, on_drain=None, compress=None, on_close=None)\n--\n\nBegin an answer whose body follows in pieces; returns a ResponseBody with "
      "write(), end(), full. Chunked for HTTP/1.1 (RFC 9112 7.1), until the close for 1.0, counted when headers have a Content-Length.\n\n"
+     "Args:\n    on_drain: called on the loop thread when the body was full and is no more.\n"
+     "    on_close: called once when the client goes away before the end.\n\n"
      "Use it as a context manager: leaving the block ends the body, an exception cuts the connection. Loop thread."},
+    {"set_header", fn(conn_set_header), KW,
+     "set_header($self, name, value)\n--\n\nA header for the answer to the current request, whoever gives it: also errors and refusals by the engine.\n\n"
+     "Set again it replaces; a header of that name given to reply() counts instead (Vary is added in any case).\n\n"
+     "Raises:\n    ValueError: an illegal character.\n    MongooseError: the request is answered already."},
+    {"informational", fn(conn_informational), KW,
+     "informational($self, status, headers=None)\n--\n\nSend an interim response in front of the answer, as 103 Early Hints (RFC 8297):\n"
+     "conn.informational(103, {'Link': '</style.css>; rel=preload; as=style'}). HTTP/1.0 clients get none.\n\n"
+     "Raises:\n    ValueError: status is not 100 or 102-199.\n    MongooseError: the request is answered already."},
+    {"http_basic_auth", fn(conn_http_basic_auth), KW,
+     "http_basic_auth($self, user, password)\n--\n\nFor a client that writes its request by hand: send one Authorization line of Basic (RFC 7617), between "
+     "the request line and the blank line. See basic_auth_header for a header to give."},
     {"http_chunk", fn(http_chunk), KW, "http_chunk($self, data)\n--\n\nSend one chunk of a chunked answer; empty data ends it."},
     {"http_sse", fn(http_sse), KW,
      "http_sse($self, event_type, data)\n--\n\nSend one server-sent event as a chunk; each line of data gets a data: field (WHATWG HTML 9.2.6)."},
-    {"stream_body", fn(stream_body), KW,
-     "stream_body($self, on_data, on_end=None, max_body=0)\n--\n\nIn the handler of MG_EV_HTTP_HDRS, of a request or a response: have the body in pieces instead of "
-     "MG_EV_HTTP_MSG.\n\n"
-     "Args:\n    on_data: called with bytes, decoded from chunks.\n    on_end: called without arguments after the last piece; not when the peer "
-     "went away, then MG_EV_CLOSE tells.\n    max_body: bytes, 0 for no bound; beyond, a request is answered 413 and a response is an error.\n\npause_reading() and resume_reading() control the flow."},
     {"_http_expect", fn(http_expect), METH_FASTCALL, "_http_expect($self, what, read_timeout_ms, max_body, /)\n--\n\nmg_http_expect."},
     {"_http_reusable", fn(http_reusable), METH_NOARGS, "_http_reusable($self, /)\n--\n\nmg_http_reusable."},
+    {"stream_body", fn(conn_stream_body), KW,
+     "stream_body($self, on_data, on_end=None, max_body=0, on_abort=None)\n--\n\nIn the handler of MG_EV_HTTP_HDRS, of a request or a response: have the body in pieces instead of "
+     "MG_EV_HTTP_MSG.\n\n"
+     "Args:\n    on_data: called with bytes, decoded from chunks.\n    on_end: called without arguments after the last piece.\n"
+     "    max_body: bytes, 0 for no bound; beyond, a request is answered 413 and a response is an error.\n    on_abort: called without arguments, once, when the body does not come to its end: the peer\n"
+     "        went away, it was refused (400, 408, 413), or on_data raised.\n\npause_reading() and resume_reading() control the flow."},
+    {"upload", fn(conn_upload), KW,
+     "upload($self, message, to, on_end, *, max_parts=1000, max_file=1073741824, max_total=4294967296, max_field=1048576, original_names=False)\n--\n\n"
+     "In the handler of MG_EV_HTTP_HDRS: take a multipart/form-data body as it arrives, in constant memory (RFC 7578).\n\n"
+     "Args:\n    message: the request, for its Content-Type; 415 or 400 when that is no multipart form.\n"
+     "    to: a folder, where files get new names; or to(part), called for each file: it returns an object with write(bytes) and perhaps close(),\n"
+     "        a function of bytes, or None to skip the file.\n"
+     "    on_end: on_end(form), when all is there. Its result is the answer, as with offload(), unless it answered itself.\n"
+     "    max_parts: parts (413).\n    max_file: bytes of one file (413).\n    max_total: bytes of the body (413).\n"
+     "    max_field: bytes of all plain fields together (413).\n"
+     "    original_names: name files after what the client called them, made safe and unique, instead of by chance.\n\n"
+     "Files are removed when the request fails. With a worker pool, parsing and writing happen on one of its threads at a time (`to` is called there,\n"
+     "too) while reading pauses; on_end always runs on the loop thread. Loop thread.\n\n"
+     "Raises:\n    OSError: the folder is none, or cannot be written to."},
+    {"start_sse", fn(conn_start_sse), KW,
+     "start_sse($self, headers=None, *, heartbeat=15.0, retry=None, on_drain=None, on_close=None)\n--\n\n"
+     "Answer with a stream of server-sent events (WHATWG HTML 9.2); returns an EventStream.\n\n"
+     "Args:\n    headers: more of them; Content-Type and Cache-Control are set.\n    heartbeat: seconds between comments that keep proxies from closing; 0: none.\n"
+     "    retry: seconds after which a browser connects again.\n    on_drain: called when the stream is no longer full.\n"
+     "    on_close: called once when the client goes away.\n\nLoop thread. The last id a browser saw is message.header('Last-Event-ID')."},
+    {"_settle", fn(conn_settle), KW, "_settle($self, fn, /, *args)\n--\n\nCall fn(*args) on the loop thread; its result answers the current request."},
+    {"_refuse_body", fn(conn_refuse_body), KW,
+     "_refuse_body($self, status, text)\n--\n\nAnswer, and read no more of the body that is being streamed. Any thread."},
     {"pause_reading", fn(pause_reading), KW, "pause_reading($self)\n--\n\nRead nothing more from the peer until resume_reading()."},
     {"resume_reading", fn(resume_reading), KW, "resume_reading($self)\n--\n\nGo on after pause_reading()."},
     {"recv_data", fn(recv_data), METH_FASTCALL,

@@ -19,8 +19,13 @@ constexpr Row rows[] = {
 };
 
 PyObject *classes;  // the module pymongoose._errors; set once at import
+PyObject *form_error;  // of it: looked up then, since a look-up may clear an exception that is set
 
 }  // namespace
+
+PyObject *form_error_class() {
+  return form_error;
+}
 
 PyObject *error_class(int status) {
   const char *name = "MongooseError";
@@ -60,6 +65,7 @@ PyObject *raise_closed() {
 
 void bind_errors(pybind11::module_ &m) {
   classes = PyImport_ImportModule("pymongoose._errors");
-  if (!classes) throw pybind11::error_already_set();
+  form_error = classes ? PyObject_GetAttrString(classes, "FormError") : nullptr;
+  if (!form_error) throw pybind11::error_already_set();
   (void)m;
 }

@@ -11,3 +11,4 @@ PyObject *raise_status(int status, const char *text, unsigned long conn_id = 0);
 PyObject *raise_closed();  // ConnectionClosed: the connection is closed
 // The class for a status: borrowed, null with an exception set when the package is broken.
 PyObject *error_class(int status);
+PyObject *form_error_class();  // borrowed; may be asked for while an exception is set

@@ -10,6 +10,7 @@
 
 #include "connection.h"
 #include "errors.h"
+#include "forms.h"
 #include "message.h"
 #include "pool.h"
 #include "reply.h"
@@ -340,7 +341,24 @@ int Loop::traverse(visitproc visit, void *arg) {
 
 // ---- events ----
 
+// A form that cannot be read is an answer, not a fault of the handler.
+bool Loop::refuses() {
+  refusal = 0;
+  if (!PyErr_ExceptionMatches(form_error_class())) return false;
+  PyObject *t, *v, *tb;
+  PyErr_Fetch(&t, &v, &tb);
+  PyErr_NormalizeException(&t, &v, &tb);
+  Ref type(t), value(v), trace(tb), status(PyObject_GetAttrString(v, "status")), text(PyObject_Str(v));
+  long code = status ? PyLong_AsLong(status.get()) : -1;
+  const char *s = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+  PyErr_Clear();
+  refusal = code >= 400 && code <= 499 ? static_cast<int>(code) : 400;
+  refusal_text = s ? s : "";
+  return true;
+}
+
 void Loop::failed(Conn *conn, int ev) {
+  if (refuses()) return;
   if (PyErr_ExceptionMatches(PyExc_Exception)) {
     tell(conn, ev);
     return;
@@ -459,12 +477,14 @@ void simple_event(Loop *loop, mg_connection *c, int ev, PyObject *data) {  // st
 
 void drained(Loop *loop, mg_connection *c) {
   auto *conn = static_cast<Conn *>(c->owner);
-  if (!conn || !conn->on_drain) return;
+  if (!conn || (!conn->on_drain && !conn->streams)) return;
   loop->lock();
-  if (!conn->on_drain) return;  // another thread took it away while we waited for the lock
   Ref cb = Ref::borrow(conn->on_drain), hold = Ref::borrow(reinterpret_cast<PyObject *>(conn));
-  Ref r(PyObject_CallNoArgs(cb.get()));
-  if (!r) loop->failed(conn, MG_EV_WRITE);
+  if (cb) {  // another thread may have taken it away while we waited for the lock
+    Ref r(PyObject_CallNoArgs(cb.get()));
+    if (!r) loop->failed(conn, MG_EV_WRITE);
+  }
+  conn_streams_drained(conn);
 }
 
 }  // namespace
@@ -497,7 +517,12 @@ void Loop::on_event(mg_connection *c, int ev, void *data) {
       loop->lock();
       auto *conn = static_cast<Conn *>(c->owner);
       if (wanted && (conn || site->handler || loop->handler)) simple_event(loop, c, ev, Py_NewRef(Py_None));
-      if (c->owner) conn_closed(static_cast<Conn *>(c->owner));
+      if (c->owner) {
+        auto *own = static_cast<Conn *>(c->owner);
+        conn_body_aborted(own);
+        conn_streams_closed(own);
+        conn_closed(own);
+      }
       loop->site_drop(site);
       c->fn = nullptr;
       c->fn_data = nullptr;

@@ -78,6 +78,8 @@ struct Loop {
   // statistics
   uint64_t busy_ns = 0, lock_wait_ns = 0, lock_takes = 0, handler_errors = 0, slow_handlers = 0;
   uint64_t last_lock_wait = 0;
+  int refusal = 0;                    // status the last exception of a handler asks for; 0: 500
+  std::string refusal_text;
   std::atomic<uint64_t> posted_refused{0};
 
   ~Loop();
@@ -110,7 +112,7 @@ struct Loop {
   // ---- events; these take the lock as needed ----
   static void on_event(mg_connection *c, int ev, void *data);
   bool call(Conn *conn, int ev, PyObject *data);  // false: the handler raised, and it is reported
-  void failed(Conn *conn, int ev);                // an exception is set: to the reporter, or out of poll()
+  void failed(Conn *conn, int ev);                // an exception is set: to the reporter, or out of poll(); a FormError is the client's
   void tell(Conn *conn, int ev);                  // an exception is set: to the reporter, whatever it is
   bool reraise();                                 // what leaves poll() is now set; false when there is nothing
   void drop_later(PyObject *o) { trash.push_back(o); }
@@ -127,6 +129,7 @@ struct Loop {
 
  private:
   void take_lock();
+  bool refuses();
   bool after_turn();
   void heed_signals();
 };

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "args.h"
+#include "forms.h"
 #include "module.h"
 
 PyTypeObject *msg_type;
@@ -40,6 +41,7 @@ void forget(Msg *m) {
   Py_CLEAR(m->proto);
   Py_CLEAR(m->body_bytes);
   Py_CLEAR(m->body_text);
+  Py_CLEAR(m->form);
 }
 
 size_t header_count(const mg_http_message *hm) {
@@ -182,6 +184,20 @@ PyObject *json_of(PyObject *o, PyObject *) {
   return PyObject_CallMethod(json.get(), "loads", "O", body.get());
 }
 
+// ---- what Python makes of it ----
+
+PyObject *get_form(PyObject *o, void *) {
+  Msg *m = self_of(o);
+  if (!m->form) m->form = call_python("pymongoose._forms", "form_of", o, nullptr, 0, nullptr);
+  return Py_XNewRef(m->form);
+}
+PyObject *get_cookies(PyObject *o, void *) {
+  return call_python("pymongoose._cookies", "cookies_of", o, nullptr, 0, nullptr);
+}
+PyObject *basic_auth(PyObject *o, PyObject *) {
+  return call_python("pymongoose._auth", "credentials_of", o, nullptr, 0, nullptr);
+}
+
 int truth(PyObject *) {
   return 1;
 }
@@ -228,6 +244,14 @@ PyGetSetDef getset[] = {
      "dict[str, list[str]]: query parameters, decoded like urllib.parse.parse_qs(keep_blank_values=True): names are case-sensitive, "
      "'?a=' is {'a': ['']}, '+' is a space, UTF-8 with U+FFFD for what is none.",
      nullptr},
+    {"form", get_form, nullptr,
+     "Form: fields and files of a body that is application/x-www-form-urlencoded or multipart/form-data; empty for no body. Parsed once.\n\n"
+     "Raises:\n    FormError: it is neither (415), malformed (400), or has more than 1,000 fields (413). Unhandled in a handler, that is the answer.",
+     nullptr},
+    {"cookies", get_cookies, nullptr,
+     "dict[str, str]: what the Cookie fields hold (RFC 6265 4.2, read as browsers write them); the first of a name, which is the one with "
+     "the most specific path.",
+     nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
@@ -246,6 +270,8 @@ PyMethodDef methods[] = {
     {"status", status, METH_NOARGS, "status($self)\n--\n\nint | None: status code of a response, None for a request."},
     {"header_var", fast(header_var), METH_FASTCALL,
      "header_var($self, header, var, /)\n--\n\nstr | None: parameter inside a header value, as the filename in Content-Disposition."},
+    {"basic_auth", basic_auth, METH_NOARGS,
+     "basic_auth($self)\n--\n\ntuple[str, str] | None: user and password of Authorization: Basic (RFC 7617); None when it is absent or malformed."},
     {"json", json_of, METH_NOARGS, "json($self)\n--\n\nThe body parsed as JSON.\n\nRaises:\n    ValueError: it is none."},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -276,7 +302,7 @@ Msg *msg_begin(Loop *loop, mg_connection *c, mg_http_message *hm) {
     if (!m) return nullptr;
     m->chunk = nullptr;
     m->own = false;
-    m->method = m->uri = m->query = m->proto = m->body_bytes = m->body_text = nullptr;
+    m->method = m->uri = m->query = m->proto = m->body_bytes = m->body_text = m->form = nullptr;
   }
   m->c = c;
   m->hm = hm;

@@ -16,7 +16,7 @@ struct Msg {
   mg_http_message *hm;   // the core's while the handler runs, our own copy, up to the headers, afterwards
   Str body;
   mg_chunk *chunk;       // held when kept
-  PyObject *method, *uri, *query, *proto, *body_bytes, *body_text;  // decoded on first use
+  PyObject *method, *uri, *query, *proto, *body_bytes, *body_text, *form;  // decoded on first use
   bool own;
 };
 

@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_constants(m);
   bind_json(m);
   bind_util(m);
+  bind_forms(m);
   bind_message(m);     // what handlers receive
   bind_ws_message(m);
   bind_connection(m);  // hands out messages

@@ -12,4 +12,5 @@ void bind_pool(pybind11::module_ &m);
 void bind_manager(pybind11::module_ &m);
 void bind_json(pybind11::module_ &m);
 void bind_util(pybind11::module_ &m);
+void bind_forms(pybind11::module_ &m);
 void bind_constants(pybind11::module_ &m);

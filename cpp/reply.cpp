@@ -2,10 +2,12 @@
 #include "reply.h"
 
 #include <memory>
+#include <utility>
 
 #include "args.h"
 #include "errors.h"
 #include "websocket.h"
+#include "forms.h"
 #include "module.h"
 
 namespace {
@@ -23,7 +25,9 @@ struct Body {
   PyObject_HEAD
   Conn *conn;
   unsigned long number;
+  PyObject *on_drain, *on_close;
   bool ended;
+  bool was_full;  // and on_drain has not been called since
 };
 
 Reply *reply_of(PyObject *o) {
@@ -97,17 +101,17 @@ PyObject *reply_json(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObje
 }
 
 PyObject *reply_start(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  static const char *const names[] = {"status", "headers", "on_drain", "compress"};
-  PyObject *a[4];
+  static const char *const names[] = {"status", "headers", "on_drain", "compress", "on_close"};
+  PyObject *a[5];
   Reply *r = reply_of(self);
-  if (!take_args("start_response", names, 4, 1, args, n, kw, a)) return nullptr;
+  if (!take_args("start_response", names, 5, 1, args, n, kw, a)) return nullptr;
   long status = PyLong_AsLong(a[0]);
   if (status == -1 && PyErr_Occurred()) return nullptr;
   if (!r->conn->c) return raise_closed();
   PyObject *out = nullptr;
   Loop *loop = r->conn->loop;
   loop->call_sync([&] {  // the caller wants to know whether it worked before it writes
-    out = r->conn->c ? conn_stream(r->conn, r->number, status, a[1], a[2], a[3]) : raise_closed();
+    out = r->conn->c ? conn_stream(r->conn, r->number, status, a[1], a[2], a[3], a[4]) : raise_closed();
     return out != nullptr;
   });
   if (out) r->done = true;
@@ -119,6 +123,19 @@ PyObject *reply_ws_upgrade(PyObject *self, PyObject *const *args, Py_ssize_t n, 
   if (r->done) return raise_status(MG_ESTATE, "this request is answered already", r->conn->id);
   PyObject *out = ws_upgrade_to(r->conn, r->number, "ws_upgrade", args, n, kw);
   if (out) r->done = true;
+  return out;
+}
+
+// Connection._settle for this request.
+PyObject *reply_settle(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  Reply *r = reply_of(self);
+  Conn *conn = r->conn;
+  if (!conn->c) Py_RETURN_NONE;
+  if (!conn->loop->on_thread()) return post(self, conn, reply_settle, args, n, kw);
+  if (!mg_http_aim(conn->c, r->number)) Py_RETURN_NONE;
+  PyObject *out = conn_settle(conn, args, n, kw);
+  r->done = true;  // by now, or whoever the function handed it on to
+  if (conn->c) mg_http_unaim(conn->c);
   return out;
 }
 
@@ -145,6 +162,7 @@ void reply_dealloc(PyObject *self) {
     auto fail = [hold, number] {
       auto *c = reinterpret_cast<Conn *>(hold->get());
       if (!c->c || !mg_http_aim(c->c, number)) return;
+      c->loop->refusal = 0;
       conn_fail_request(c);
       if (c->c) mg_http_unaim(c->c);
     };
@@ -171,10 +189,11 @@ PyCFunction fn(F f) {
 constexpr int KW = METH_FASTCALL | METH_KEYWORDS;
 
 PyMethodDef reply_methods[] = {
+    {"_settle", fn(reply_settle), KW, "_settle($self, fn, /, *args)\n--\n\nCall fn(*args) on the loop thread; its result is the answer."},
     {"reply", fn(reply_reply), KW, "reply($self, status, body=b'', headers=None, compress=None)\n--\n\nAnswer the request, as Connection.reply(). Any thread."},
     {"reply_json", fn(reply_json), KW, "reply_json($self, obj, status_code=200, headers=None, compress=None)\n--\n\nAnswer with JSON. Any thread."},
     {"start_response", fn(reply_start), KW,
-     "start_response($self, status, headers=None, on_drain=None, compress=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
+     "start_response($self, status, headers=None, on_drain=None, compress=None, on_close=None)\n--\n\nResponseBody: answer in pieces. Any thread; waits for the loop."},
     {"ws_upgrade", fn(reply_ws_upgrade), KW,
      "ws_upgrade($self, msg, extra_headers=None, *, protocols=(), compress=False, origins=None, limits=None)\n--\n\n"
      "Take the WebSocket handshake of a request that was put off, as Connection.ws_upgrade(); msg is the HttpMessage that was kept. Any "
@@ -202,6 +221,43 @@ PyType_Spec reply_spec = {"pymongoose.Reply", sizeof(Reply), 0,
 
 // ---- ResponseBody ----
 
+// Bytes between what is written to it now and the peer.
+size_t waiting(const Body *b) {
+  mg_connection *c = b->conn->c;
+  unsigned long before = mg_http_aimed(c);
+  bool aimed = mg_http_aim(c, b->number);
+  size_t n = mg_unsent(c);
+  if (aimed) mg_http_aim_back(c, before);
+  return n;
+}
+
+// The connection holds those that have callbacks, for they may be held by nothing else than these. Loop thread.
+void forget_stream(Body *b) {
+  PyObject *list = b->conn->streams;
+  for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
+    if (PyList_GET_ITEM(list, i) == reinterpret_cast<PyObject *>(b)) {
+      Ref hold = Ref::borrow(reinterpret_cast<PyObject *>(b));
+      if (PySequence_DelItem(list, i) < 0) PyErr_Clear();
+      return;
+    }
+  }
+}
+
+bool remember_stream(Body *b) {
+  Conn *conn = b->conn;
+  if (!conn->streams && !(conn->streams = PyList_New(0))) return false;
+  return PyList_Append(conn->streams, reinterpret_cast<PyObject *>(b)) == 0;
+}
+
+// Over: answered, as by the last of its Content-Length.
+bool is_over(const Body *b) {
+  mg_connection *c = b->conn->c;
+  unsigned long before = mg_http_aimed(c);
+  if (b->ended || !mg_http_aim(c, b->number)) return true;
+  mg_http_aim_back(c, before);
+  return false;
+}
+
 PyObject *body_write(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
   static const char *const names[] = {"data"};
   PyObject *a[1];
@@ -210,7 +266,9 @@ PyObject *body_write(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObje
   if (!b->conn->c) return raise_closed();
   if (!b->conn->loop->on_thread()) return post(self, b->conn, body_write, args, n, kw);
   if (b->ended) return raise_status(MG_ESTATE, "this answer is complete already", b->conn->id);
-  return conn_write_to(b->conn, b->number, a[0], false);
+  PyObject *r = conn_write_to(b->conn, b->number, a[0], false);
+  if (r && b->on_drain && waiting(b) >= b->conn->c->listener->limits.send_high) b->was_full = true;
+  return r;
 }
 
 PyObject *body_end(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
@@ -221,6 +279,7 @@ PyObject *body_end(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject
   if (!b->conn->c || b->ended) Py_RETURN_NONE;
   if (!b->conn->loop->on_thread()) return post(self, b->conn, body_end, args, n, kw);
   b->ended = true;
+  forget_stream(b);
   return conn_write_to(b->conn, b->number, a[0], true);
 }
 
@@ -233,6 +292,7 @@ void give_up(Body *b) {
   Conn *conn = b->conn;
   if (b->ended || !conn->c || conn->loop->closing || conn->loop->closed) return;
   b->ended = true;
+  if (conn->loop->on_thread()) forget_stream(b);
   KeepError keep;
   unsigned long number = b->number;
   auto hold = std::make_shared<Ref>(Ref::borrow(reinterpret_cast<PyObject *>(conn)));
@@ -260,16 +320,18 @@ PyObject *body_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
 }
 
 PyObject *body_full(PyObject *self, void *) {
-  const Conn *conn = body_of(self)->conn;
-  mg_connection *c = conn->c;
+  Body *b = body_of(self);
+  mg_connection *c = b->conn->c;
   if (!c) Py_RETURN_FALSE;
-  // What an exchange has put aside changes under the loop's hands: other threads look at the flag that says as much.
-  if (!conn->loop->on_thread()) return PyBool_FromLong(c->is_choked);
-  unsigned long before = mg_http_aimed(c);
-  bool aimed = mg_http_aim(c, body_of(self)->number);
-  size_t waiting = mg_unsent(c);
-  if (aimed) mg_http_aim_back(c, before);
-  return PyBool_FromLong(waiting >= c->listener->limits.send_high);
+  // What an exchange has put aside changes under the loop's hands: other threads look at the flag that says as much. Whoever hears that
+  // it is full will wait for on_drain, so that comes even if it is not true by now.
+  if (!b->conn->loop->on_thread()) {
+    b->was_full = true;
+    return PyBool_FromLong(c->is_choked);
+  }
+  bool full = waiting(b) >= c->listener->limits.send_high;
+  if (full) b->was_full = true;
+  return PyBool_FromLong(full);
 }
 PyObject *body_closed(PyObject *self, void *) {
   return PyBool_FromLong(!body_of(self)->conn->c || body_of(self)->ended);
@@ -278,6 +340,14 @@ PyObject *body_closed(PyObject *self, void *) {
 int body_traverse(PyObject *self, visitproc visit, void *arg) {
   Py_VISIT(Py_TYPE(self));
   Py_VISIT(reinterpret_cast<PyObject *>(body_of(self)->conn));
+  Py_VISIT(body_of(self)->on_drain);
+  Py_VISIT(body_of(self)->on_close);
+  return 0;
+}
+
+int body_clear(PyObject *self) {
+  Py_CLEAR(body_of(self)->on_drain);
+  Py_CLEAR(body_of(self)->on_close);
   return 0;
 }
 
@@ -285,6 +355,7 @@ void body_dealloc(PyObject *self) {
   PyTypeObject *type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
   give_up(body_of(self));
+  body_clear(self);
   Py_XDECREF(reinterpret_cast<PyObject *>(body_of(self)->conn));
   PyObject_GC_Del(self);
   Py_DECREF(type);
@@ -311,6 +382,7 @@ PyType_Slot body_slots[] = {
     {Py_tp_methods, body_methods},
     {Py_tp_getset, body_getset},
     {Py_tp_traverse, reinterpret_cast<void *>(body_traverse)},
+    {Py_tp_clear, reinterpret_cast<void *>(body_clear)},
     {Py_tp_dealloc, reinterpret_cast<void *>(body_dealloc)},
     {0, nullptr},
 };
@@ -345,18 +417,57 @@ PyObject *conn_defer(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *
   return reply_new(conn, number);
 }
 
-PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain, PyObject *compress) {
+PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain, PyObject *compress,
+                      PyObject *on_close) {
+  for (PyObject *fn : {on_drain, on_close}) {
+    if (fn && fn != Py_None && !PyCallable_Check(fn)) {
+      return PyErr_Format(PyExc_TypeError, "%s must be callable, not %.200s", fn == on_drain ? "on_drain" : "on_close", Py_TYPE(fn)->tp_name);
+    }
+  }
   if (number == 0) return raise_status(MG_ESTATE, "there is no request to answer here: it is answered already, or none was made", conn->id);
   Ref ok(conn_start_to(conn, number, status, headers == Py_None ? nullptr : headers, compress));
   if (!ok) return nullptr;
-  if (on_drain && on_drain != Py_None) Py_XSETREF(conn->on_drain, Py_NewRef(on_drain));
   auto *b = PyObject_GC_New(Body, body_type);
   if (!b) return nullptr;
   b->conn = reinterpret_cast<Conn *>(Py_NewRef(reinterpret_cast<PyObject *>(conn)));
   b->number = number;
   b->ended = mg_http_current(conn->c) != number && !mg_http_busy(conn->c);
+  b->was_full = false;
+  b->on_drain = on_drain && on_drain != Py_None ? Py_NewRef(on_drain) : nullptr;
+  b->on_close = on_close && on_close != Py_None ? Py_NewRef(on_close) : nullptr;
   PyObject_GC_Track(reinterpret_cast<PyObject *>(b));
+  if ((b->on_drain || b->on_close) && !b->ended && !remember_stream(b)) {
+    Py_DECREF(reinterpret_cast<PyObject *>(b));
+    return nullptr;
+  }
   return reinterpret_cast<PyObject *>(b);
+}
+
+void conn_streams_drained(Conn *conn) {
+  Ref all(conn->streams ? PyList_AsTuple(conn->streams) : nullptr);
+  for (Py_ssize_t i = 0; all && i < PyTuple_GET_SIZE(all.get()); i++) {
+    Body *b = body_of(PyTuple_GET_ITEM(all.get(), i));
+    if (!conn->c || conn->c->is_dead) return;
+    if (is_over(b)) {
+      forget_stream(b);
+    } else if (b->was_full && b->on_drain && waiting(b) <= conn->c->listener->limits.send_low) {
+      b->was_full = false;
+      Ref fn = Ref::borrow(b->on_drain), r(PyObject_CallNoArgs(fn.get()));
+      if (!r) conn->loop->failed(conn, MG_EV_WRITE);
+    }
+  }
+}
+
+void conn_streams_closed(Conn *conn) {
+  Ref all(std::exchange(conn->streams, nullptr));
+  for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all.get()); i++) {
+    Body *b = body_of(PyList_GET_ITEM(all.get(), i));
+    Ref fn = Ref::borrow(b->ended ? nullptr : b->on_close), r;
+    b->ended = true;
+    if (!fn) continue;
+    r = Ref(PyObject_CallNoArgs(fn.get()));
+    if (!r) conn->loop->failed(conn, MG_EV_CLOSE);
+  }
 }
 
 PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, PyObject *status, PyObject *headers, PyObject *compress) {
@@ -370,9 +481,11 @@ PyObject *conn_reply_json_to(Conn *conn, unsigned long number, PyObject *obj, Py
 void conn_fail_request(Conn *conn) {
   static const char type[] = "Content-Type: text/plain\r\n", text[] = "Internal Server Error";
   mg_connection *c = conn->c;
+  int status = std::exchange(conn->loop->refusal, 0);
   if (!c || c->is_dead || c->is_client || !mg_http_busy(c)) return;
-  if (mg_http_current(c) == 0 ||
-      !mg_http_reply_n(c, 500, mg_str_n(type, sizeof(type) - 1), mg_str_n(text, sizeof(text) - 1))) {
+  const std::string &why = conn->loop->refusal_text;
+  Str body = status ? mg_str_n(why.data(), why.size()) : mg_str_n(text, sizeof(text) - 1);
+  if (mg_http_current(c) == 0 || !mg_http_reply_n(c, status ? status : 500, mg_str_n(type, sizeof(type) - 1), body)) {
     mg_http_cut(c);  // it had begun: the client must see that it is not whole
   }
 }

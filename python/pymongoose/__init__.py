@@ -13,7 +13,9 @@ Example::
     mgr.run()
 """
 
+from ._auth import BasicAuth, basic_auth_header
 from ._client import HttpRequest
+from ._cookies import parse_cookies, set_cookie
 from ._core import (
     MG_EV_ACCEPT,
     MG_EV_CLOSE,
@@ -62,6 +64,7 @@ from ._core import (
     crc32,
     event_name,
     hmac_sha256,
+    http_parse_multipart,
     http_status_text,
     http_var,
     json_get,
@@ -87,10 +90,12 @@ from ._core import (
     url_uri,
     url_user,
 )
+from ._cors import Cors
 from ._edge import Compression
 from ._errors import (
     AddressInUse,
     ConnectionClosed,
+    FormError,
     MongooseError,
     ProtocolError,
     QueueFull,
@@ -99,11 +104,13 @@ from ._errors import (
     TlsError,
     TooBig,
 )
+from ._forms import Form, FormFile, safe_filename
 from ._limits import Deflate, Limits, WsLimits
 from ._manager import Manager
 from ._replies import Response
 from ._response import HttpResponse
 from ._slow import SlowHandler
+from ._sse import EventStream
 from ._stats import PoolStats, Stats
 from ._tls import TlsCert, TlsInfo, TlsOpts, TlsPeer
 from ._wires import ClientLimits
@@ -148,11 +155,17 @@ __all__ = [
     "WEBSOCKET_OP_PONG",
     "WEBSOCKET_OP_TEXT",
     "AddressInUse",
+    "BasicAuth",
     "ClientLimits",
     "Compression",
     "Connection",
     "ConnectionClosed",
+    "Cors",
     "Deflate",
+    "EventStream",
+    "Form",
+    "FormError",
+    "FormFile",
     "HttpMessage",
     "HttpRequest",
     "HttpResponse",
@@ -182,10 +195,12 @@ __all__ = [
     "WsMessage",
     "base64_decode",
     "base64_encode",
+    "basic_auth_header",
     "build_info",
     "crc32",
     "event_name",
     "hmac_sha256",
+    "http_parse_multipart",
     "http_status_text",
     "http_var",
     "json_get",
@@ -198,8 +213,11 @@ __all__ = [
     "match",
     "md5",
     "millis",
+    "parse_cookies",
     "random_bytes",
     "random_str",
+    "safe_filename",
+    "set_cookie",
     "sha1",
     "sha256",
     "url_decode",

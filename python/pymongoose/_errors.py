@@ -35,6 +35,18 @@ class ProtocolError(MongooseError):
     """The peer broke the protocol."""
 
 
+class FormError(ProtocolError, ValueError):
+    """A form that cannot be read. When a handler lets it pass, it is the answer: its status and its text.
+
+    Attributes:
+        status: 400 malformed, 413 beyond a limit, 415 no form.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class TlsError(MongooseError):
     """TLS failed, or is not part of this build."""
 

@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from . import _core
 from ._bodies import BodyLike
 from ._client import Client, HeadersLike, HttpRequest, Then, make_request
+from ._cors import Cors
 from ._edge import Compression, edge
 from ._limits import Deflate, Limits, WsLimits
 from ._replies import Response, answer_with, dumps
 from ._slow import SlowHandler, Watchdog
+from ._sse import EventStream
 from ._stats import PoolStats, Stats
 from ._tls import TlsOpts
 from ._urls import Params
@@ -90,6 +93,7 @@ class Manager(_core.ManagerBase):
         self._report = report
         self._client_limits = client or ClientLimits()
         self._client: Client | None = None  # made by the first request: it refers to us
+        self._event_streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._own_pool = WorkerPool(workers) if workers else None
         self._pool: Executor | None = self._own_pool or pool
         if enable_wakeup or self._pool is not None:
@@ -143,6 +147,10 @@ class Manager(_core.ManagerBase):
 
     def _finish(self, timeout: float) -> None:
         end = time.monotonic() + timeout
+        if self._event_streams:
+            self._poll(0)  # what was sent on them before
+        for stream in list(self._event_streams):
+            stream.close()
         while self._drain() and (left := end - time.monotonic()) > 0:
             self._poll(max(1, min(50, int(left * 1000))))
         self._poll(0)
@@ -193,6 +201,7 @@ class Manager(_core.ManagerBase):
         trusted_proxies: Sequence[str] = (),
         trusted_headers: Sequence[str] = ("x-forwarded-for", "x-forwarded-proto"),
         tls: TlsOpts | None = None,
+        cors: Cors | None = None,
     ) -> _core.Connection:
         """Listen on ``http://127.0.0.1:8000``, ``tcp://[::1]:0``, ``udp://``, ``unix:///path``, ``http+unix:///path`` or ``fd://3``.
 
@@ -215,6 +224,7 @@ class Manager(_core.ManagerBase):
                 they let through: a client could write it.
             tls: certificate and key for ``https://``, ``wss://``, ``mqtts://`` or ``tls://``. Without it, each connection of such a listener
                 needs a ``tls_init()`` in the handler of MG_EV_ACCEPT.
+            cors: which other sites' scripts may read the answers; preflights are answered before the handler.
 
         Raises:
             ValueError: bad URL, bad port, unknown scheme; a malformed network; a coding that is not part of this build.
@@ -222,6 +232,9 @@ class Manager(_core.ManagerBase):
             TlsError: TLS is not part of this build, or something is wrong with certificate or key.
             MongooseError: the system refused.
         """
+        if cors is not None:
+            own = handler
+            handler = cors.wrap(lambda: own if own is not None else self.handler)
         front = edge(compress, proxy_protocol, trusted_proxies, trusted_headers)
         return self._listen(
             url, handler, http, limits, backlog, reuseport, ipv6_only, unix_mode, front, tls

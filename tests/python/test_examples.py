@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -168,6 +170,35 @@ def test_ws_chat_has_rooms_and_a_page() -> None:
             assert caught.value.rcvd.code == 1008
             with pytest.raises(TimeoutError):
                 other.recv(0)
+
+
+def test_upload_keeps_what_a_form_brought() -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="../a.txt"\r\n\r\ncontent\r\n--b--\r\n'
+    )
+    with example("upload.py") as it:
+        assert b"multipart/form-data" in it.get()
+        assert it.ask("PUT", "/")[0] == 405
+        with contextlib.closing(http.client.HTTPConnection(*it.address, timeout=DEADLINE)) as c:
+            c.request("POST", "/", body, {"Content-Type": "multipart/form-data; boundary=b"})
+            got = json.loads(c.getresponse().read())
+        assert got["note"] == "hello"
+        (file,) = got["files"]
+        assert (file["name"], file["bytes"]) == ("../a.txt", 7)
+        assert os.path.basename(file["path"]) == "a.txt"
+        assert Path(file["path"]).read_bytes() == b"content"
+
+
+def test_sse_ticks() -> None:
+    with example("sse.py") as it:
+        assert b"EventSource" in it.get()
+        with contextlib.closing(http.client.HTTPConnection(*it.address, timeout=DEADLINE)) as c:
+            c.request("GET", "/events")
+            answer = c.getresponse()
+            lines = [answer.readline() for _ in range(5)]
+        assert lines[:3] == [b":\n", b"\n", b"event: tick\n"]
+        assert lines[4].startswith(b"data: ")
 
 
 def test_asyncio_embed_is_answered_by_tasks() -> None:

@@ -283,7 +283,7 @@ def test_q9_head_gets_the_head_of_the_get_and_no_body(serve, body):
 @pytest.mark.parametrize("status", [99, 1000, -1, 10**30])
 def test_status_out_of_range_is_a_value_error(serve, status):
     def handle(conn, msg):
-        with pytest.raises(ValueError, match="status must be 100-999"):
+        with pytest.raises(ValueError, match="status must be 200-999"):
             conn.reply(status)
         conn.reply(299, "odd but legal")
 

@@ -38,6 +38,7 @@
 #include "mongoose/codec/json.h"
 #include "mongoose/codec/mime.h"
 #include "mongoose/codec/proxy_protocol.h"
+#include "mongoose/codec/multipart.h"
 #include "mongoose/codec/url.h"
 
 /* loop: sockets, timers, events */

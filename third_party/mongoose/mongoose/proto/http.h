@@ -43,7 +43,7 @@ bool mg_http_reusable(const struct mg_connection *c);
 void mg_http_reply(struct mg_connection *c, int code, const char *headers, const char *body_fmt, ...);
 
 /* Pointer and length; a NUL byte is a byte. Adds Date, Content-Length (not for 1xx, 204, 304) and Connection where the headers
- * lack them; a HEAD request gets the head only. False, with mgr->status: MG_ESTATE when the request is answered already or there
+ * lack them; a HEAD request gets the head only. False, with mgr->status: MG_EINVAL for an interim status (see mg_http_interim), MG_ESTATE when the request is answered already or there
  * is none on this HTTP connection, MG_ECLOSED, MG_ENOMEM. */
 bool mg_http_reply_n(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body);
 /* The same, the body by reference until done(arg), which is always called. */
@@ -51,6 +51,23 @@ bool mg_http_reply_ref(struct mg_connection *c, int code, struct mg_str headers,
 
 /* The same, the body from the first len bytes of a file, by sendfile; fd stays the caller's, open until done(arg). */
 bool mg_http_reply_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg);
+
+/* Ours: a field for the answer to the current request, whoever gives it: a refusal by the engine, an error, a handler's answer that
+ * has no such field itself (Vary is added in any case). Set again it replaces. Not for bytes that are sent by hand. False: MG_ESTATE,
+ * MG_EINVAL (illegal bytes), MG_ENOMEM, MG_ECLOSED. */
+bool mg_http_set_header(struct mg_connection *c, struct mg_str name, struct mg_str value);
+
+/* Ours: an interim response in front of the answer, as 103 Early Hints with Link fields (RFC 8297, RFC 9110 15.2). An HTTP/1.0 client
+ * gets none. False: MG_EINVAL (not 1xx, or 101), MG_ESTATE, MG_ENOMEM, MG_ECLOSED. */
+bool mg_http_interim(struct mg_connection *c, int code, struct mg_str headers);
+
+/* ---- who asks ---- */
+
+/* Mongoose's: credentials of a request, as strings: user and password of Basic; no user and the token of Bearer, of a cookie or a
+ * query variable access_token. Empty when there are none, or when they do not fit: what is cut is somebody else's. */
+void mg_http_creds(struct mg_http_message *hm, char *user, size_t userlen, char *pass, size_t passlen);
+/* Mongoose's, for a client: one Authorization line of Basic. Call it between the request line and the blank line. */
+void mg_http_bauth(struct mg_connection *c, const char *user, const char *pass);
 
 /* ---- answering piece by piece ---- */
 
@@ -119,6 +136,8 @@ typedef void (*mg_http_body_fn)(struct mg_connection *c, struct mg_str piece, bo
 /* In MG_EV_HTTP_HDRS: have the body in pieces (decoded; the last call has last set and no bytes) instead of MG_EV_HTTP_MSG.
  * Set c->is_full to pause, clear it and mg_touch(c) to go on. The size limit is then `max_body` bytes, 0: none. */
 bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg, uint64_t max_body);
+/* Nobody wants the rest of that body: fn is not called again, and the connection ends with the answer, given or to come. */
+void mg_http_stop_body(struct mg_connection *c);
 
 /* ---- answers that need no handler ---- */
 

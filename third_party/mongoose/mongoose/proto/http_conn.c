@@ -58,6 +58,7 @@ void mg_http_left(struct mg_connection *c, struct mg_http_conn *hc) {
   if (hc->hm != NULL) mg_free(hc->hm);
   if (hc->now.watch != NULL) mg_http_watch_free(&hc->now);
   if (hc->now.encoder != NULL) mg_http_encoder_free(hc, &hc->now);
+  if (hc->now.extra != NULL) mg_http_extra_free(&hc->now);
   if (hc->queue != NULL || hc->aimed != NULL) mg_xchg_free_all(c, hc);
   if (pool->nspare < SPARE_STATES) {
     hc->next_spare = pool->spare;
@@ -135,6 +136,7 @@ static bool next_request(struct mg_connection *c, struct mg_http_conn *hc) {
   bool go_on = x->keep_alive, linger = x->linger;
   c->is_resp = 0;
   if (x->watch != NULL) mg_http_watch_free(x);
+  if (MG_UNLIKELY(x->extra != NULL)) mg_http_extra_free(x);
   hc->cur = NULL;
   if (hc->hm != NULL) {
     mg_free(hc->hm);
@@ -223,12 +225,23 @@ static bool stream_ended(struct mg_connection *c, struct mg_http_conn *hc) {
   return over(c, hc) ? false : after_handler(c, hc);
 }
 
+/* What is left unread cannot be told from a next request, so there is none. */
+static bool body_unwanted(struct mg_connection *c, struct mg_http_conn *hc) {
+  hc->cur->keep_alive = 0;
+  hc->cur->linger = 1;
+  if (c->read_due != 0) mg_read_due(c, 0);
+  if (hc->cur->answer == MG_ANSWER_DONE) return next_request(c, hc);
+  hc->phase = MG_HTTP_ANSWER;
+  return false;
+}
+
 static bool stream_body(struct mg_connection *c, struct mg_http_conn *hc) {
   if (!c->is_full && hc->body_since == 0) { /* the pause was ours: the peer's time starts anew */
     hc->body_since = c->mgr->now;
     hc->body_from = hc->body_len;
     body_deadline(c, hc);
   }
+  if (hc->body_fn == NULL) return body_unwanted(c, hc);
   while (!c->is_full) {
     struct mg_str in = {(char *) c->recv.buf, c->recv.len}, piece;
     ptrdiff_t used;
@@ -257,6 +270,7 @@ static bool stream_body(struct mg_connection *c, struct mg_http_conn *hc) {
       if (over(c, hc)) return false;
     }
     consume(c, (size_t) used);
+    if (hc->body_fn == NULL) return body_unwanted(c, hc);
   }
   hc->body_since = 0;
   if (c->read_due != 0) mg_read_due(c, 0);
@@ -538,6 +552,10 @@ static void http_settle(struct mg_connection *c) {
     }
   }
   if (!c->is_listening) mg_http_go_on(c);
+  if (c->is_owed && c->proto == &mg_proto_http) { /* the last answer may have ended just now: draining waits for it no more */
+    hc = (struct mg_http_conn *) c->pfn_data;
+    c->is_owed = hc != NULL && hc->queue != NULL;
+  }
   if (MG_UNLIKELY(c->proto != &mg_proto_http) && c->proto != NULL && c->proto->settle != NULL) c->proto->settle(c); /* upgraded just now */
 }
 
@@ -603,6 +621,13 @@ bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg,
   hc->body_arg = arg;
   hc->body_max = max_body;
   return true;
+}
+
+void mg_http_stop_body(struct mg_connection *c) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  if (hc == NULL || hc->phase != MG_HTTP_BODY || !hc->streaming) return;
+  hc->body_fn = NULL;
+  mg_touch(c);
 }
 
 bool mg_http_body_here(const struct mg_connection *c) {

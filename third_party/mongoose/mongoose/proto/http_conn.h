@@ -53,6 +53,7 @@ struct mg_http_xchg {
   uint8_t counted : 1;  /* in the statistics */
   struct mg_http_watch *watch;
   struct mg_http_encoder *encoder; /* of an answer in a content coding that is under way */
+  struct mg_iobuf *extra; /* lines of mg_http_set_header */
   struct mg_out out;    /* what it says before its turn; last, and empty in `now`, which never waits */
 };
 
@@ -125,6 +126,10 @@ bool mg_http_client_busy(const struct mg_connection *c);
 void mg_http_watch_raw(struct mg_connection *c, struct mg_http_xchg *x);  /* look at what was added to c->send since mark */
 void mg_http_watch_bytes(struct mg_http_xchg *x, const char *buf, size_t len);
 void mg_http_watch_free(struct mg_http_xchg *x);
+
+/* http_extra.c */
+char *mg_http_put_extra(char *p, const struct mg_http_xchg *x, struct mg_str headers); /* at most x->extra->len bytes */
+void mg_http_extra_free(struct mg_http_xchg *x);
 
 /* http_reply.c */
 void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status, const char *why);

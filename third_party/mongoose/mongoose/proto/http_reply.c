@@ -79,7 +79,7 @@ static void look_at(struct mg_str headers, struct own_headers *own) {
 }
 
 /* What an answer written now would belong to. *ok is false when that is nothing, or answered. */
-static struct mg_http_xchg *begin(struct mg_connection *c, bool *ok) {
+static struct mg_http_xchg *begin(struct mg_connection *c, int code, bool *ok) {
   struct mg_http_conn *hc = mg_http_of(c);
   struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
   *ok = true;
@@ -90,6 +90,9 @@ static struct mg_http_xchg *begin(struct mg_connection *c, bool *ok) {
     if (x != NULL && x->answer < MG_ANSWER_DONE) mg_http_watch_raw(c, x); /* may find that bytes were written by hand */
     if (x == NULL || x->answer != MG_ANSWER_NONE) {
       c->mgr->status = MG_ESTATE;
+      *ok = false;
+    } else if (MG_UNLIKELY(code >= 100 && code < 200 && code != 101)) { /* RFC 9110 15.2: the client would wait on for the answer */
+      c->mgr->status = MG_EINVAL;
       *ok = false;
     }
   }
@@ -157,8 +160,9 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
   struct mg_str date;
   char *p;
   bool ok;
-  x = *xp = begin(c, &ok);
+  x = *xp = begin(c, code, &ok);
   if (!ok) return NULL;
+  if (MG_UNLIKELY(x != NULL && x->extra != NULL)) extra += x->extra->len;
   if (!mg_send_reserve(c, HEAD_ROOM + headers.len + extra)) {
     c->mgr->status = MG_ENOMEM;
     return NULL;
@@ -172,6 +176,7 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
   }
   p = put_status((char *) c->send.buf + c->send.len, code);
   if (headers.len > 0) p = put(p, headers.buf, headers.len);
+  if (MG_UNLIKELY(x != NULL && x->extra != NULL)) p = mg_http_put_extra(p, x, headers);
   if (!own->date) {
     date = mg_http_date(c->mgr);
     p = put(p, date.buf, date.len);
@@ -336,13 +341,13 @@ bool mg_http_plain_start(struct mg_connection *c, int code, struct mg_str header
   struct own_headers own;
   struct mg_str date;
   bool ok, last;
-  struct mg_http_xchg *x = begin(c, &ok);
+  struct mg_http_xchg *x = begin(c, code, &ok);
   char *p;
   if (!ok || x == NULL) {
     if (ok) c->mgr->status = MG_ESTATE;
     return false;
   }
-  if (!mg_send_reserve(c, HEAD_ROOM + headers.len)) {
+  if (!mg_send_reserve(c, HEAD_ROOM + headers.len + (x->extra != NULL ? x->extra->len : 0))) {
     c->mgr->status = MG_ENOMEM;
     return false;
   }
@@ -354,6 +359,7 @@ bool mg_http_plain_start(struct mg_connection *c, int code, struct mg_str header
   settle_keep_alive(x, &own);
   p = put_status((char *) c->send.buf + c->send.len, code);
   p = put_without_transfer(p, headers);
+  if (MG_UNLIKELY(x->extra != NULL)) p = mg_http_put_extra(p, x, headers);
   if (!own.date) {
     date = mg_http_date(c->mgr);
     p = put(p, date.buf, date.len);

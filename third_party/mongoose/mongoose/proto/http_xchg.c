@@ -61,6 +61,7 @@ void mg_xchg_done(struct mg_connection *c, struct mg_http_conn *hc, struct mg_ht
 static void xchg_free(struct mg_http_conn *hc, struct mg_http_xchg *x) {
   mg_http_watch_free(x);
   mg_http_encoder_free(hc, x);
+  mg_http_extra_free(x);
   mg_out_free(&x->out);
   mg_free(x);
 }
@@ -88,9 +89,11 @@ void mg_xchg_release(struct mg_connection *c, struct mg_http_conn *hc) {
     if (x != NULL) { /* its turn: out with what it said so far */
       x->mark += c->flushed + c->send.len;
       if (!mg_out_append(c, &x->out)) c->is_closing = 1;
+      /* Whoever makes it may have paused before its turn: that this is going out will be told, however little it is. */
+      if (x->answer == MG_ANSWER_STREAM) c->is_choked = 1;
     }
   }
-  mg_xchg_aim(c, hc, hc->target != NULL ? hc->target : hc->cur);
+  mg_xchg_aim(c, hc, mg_xchg_target(hc));
 }
 
 void mg_xchg_free_all(struct mg_connection *c, struct mg_http_conn *hc) {
@@ -123,6 +126,7 @@ unsigned long mg_http_defer(struct mg_connection *c) {
     }
     *q = *x;
     x->watch = NULL;
+    x->extra = NULL;
     enqueue(hc, q);
     hc->cur = x = q;
   }
@@ -161,7 +165,7 @@ void mg_http_aim_back(struct mg_connection *c, unsigned long number) {
     while (x != NULL && x->number != number) x = x->next;
   }
   hc->target = x;
-  mg_xchg_aim(c, hc, x != NULL ? x : hc->cur);
+  mg_xchg_aim(c, hc, mg_xchg_target(hc)); /* nobody: the wire, whose draining is what counts then */
 }
 
 void mg_http_unaim(struct mg_connection *c) {
