@@ -280,7 +280,8 @@ PyObject *ws_upgrade_to(Conn *conn, unsigned long number, const char *fname, PyO
 }
 
 PyObject *conn_ws_upgrade(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
-  if (conn->c && !here(conn)) {
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) {
     return raise_status(MG_ESTATE, "ws_upgrade() on another thread: use defer() on the loop thread and Reply.ws_upgrade()", conn->id);
   }
   return ws_upgrade_to(conn, 0, "ws_upgrade", args, n, kw);

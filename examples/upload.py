@@ -16,13 +16,17 @@ PAGE = """<!doctype html>
 
 
 def received(form: Form) -> dict[str, object]:
-    files = [{"name": f.filename, "bytes": f.size, "path": f.path} for f in form.files.get("file", [])]
+    files = [
+        {"name": f.filename, "bytes": f.size, "path": f.path} for f in form.files.get("file", [])
+    ]
     return {"note": form.get("note", ""), "files": files}  # becomes the answer, as JSON
 
 
 def handler(conn: Connection, ev: int, data: object) -> None:
     if ev == MG_EV_HTTP_HDRS and data.method == "POST":
-        conn.upload(data, FOLDER, received, max_file=4 << 30, max_total=8 << 30, original_names=True)
+        conn.upload(
+            data, FOLDER, received, max_file=4 << 30, max_total=8 << 30, original_names=True
+        )
     elif ev == MG_EV_HTTP_MSG and data.method == "GET":
         conn.reply(200, PAGE, {"Content-Type": "text/html"})
     elif ev == MG_EV_HTTP_MSG:

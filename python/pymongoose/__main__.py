@@ -29,14 +29,34 @@ def _place(*parts: str) -> str:
     return str(path.parent if path.is_file() else path)
 
 
+def _pc(field: str) -> list[str]:
+    """The words of a field of mongoose.pc, which knows what else this build is made of."""
+    text = Path(_place("lib", "pkgconfig"), "mongoose.pc").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith(f"{field}:")]
+    return lines[0].partition(":")[2].replace(",", " ").split() if lines else []
+
+
+def _includes() -> str:
+    defines = [word for word in _pc("Cflags") if word.startswith("-D")]
+    return " ".join([f"-I{_place('include', 'mongoose.h')}", *defines])
+
+
+def _libs() -> str:
+    own = [word for word in _pc("Libs") if not word.startswith("-L")]
+    required = [
+        f"-l{word.removeprefix('lib')}" for word in _pc("Requires") if word.startswith("lib")
+    ]
+    return " ".join([f"-L{_place('lib', 'libmongoose.a')}", *own, *required])
+
+
 ANSWERS: dict[str, tuple[str, Callable[[], str]]] = {
     "version": ("version of this package", lambda: __version__),
     "cmake-dir": (
         "folder of the CMake package: -Dpymongoose_DIR=…",
         lambda: _place("share", "cmake", "pymongoose"),
     ),
-    "includes": ("compiler flags", lambda: f"-I{_place('include', 'mongoose.h')}"),
-    "libs": ("linker flags", lambda: f"-L{_place('lib', 'libmongoose.a')} -lmongoose -pthread"),
+    "includes": ("compiler flags", _includes),
+    "libs": ("linker flags", _libs),
     "pkgconfig-dir": (
         "folder of mongoose.pc: PKG_CONFIG_PATH=…",
         lambda: _place("lib", "pkgconfig"),

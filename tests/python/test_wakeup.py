@@ -469,11 +469,15 @@ CLOSED_RAISES = {
     "set_handler": (print,),
     "tls_init": (TlsOpts(),),
     "tls_reload": (TlsOpts(),),
+    "ws_upgrade": (None,),
+    "ws_send": (b"x",),
+    "join": ("room",),
 }
 CLOSED_QUIET = {
     "close": None,
     "drain": None,
     "tls_free": None,
+    "ws_close": None,
     "recv_data": b"",
     "send_data": b"",
     "read": b"",
@@ -499,6 +503,8 @@ def test_a_closed_connection_raises_or_does_nothing(serve, where):
         wrong.extend(name for name, v in CLOSED_QUIET.items() if getattr(conn, name)() != v)
         if conn.consume(5) != 0:
             wrong.append("consume")
+        if conn.leave("room") is not None:
+            wrong.append("leave")
 
     if where == "main":
         check()
@@ -513,7 +519,9 @@ def test_a_closed_connection_raises_or_does_nothing(serve, where):
     conn.userdata = 5
     assert conn.userdata == 5
     methods = {n for n in tried if callable(getattr(Connection, n))}
-    assert methods <= set(CLOSED_RAISES) | set(CLOSED_QUIET) | {"consume"}, "a method without a row"
+    assert methods <= set(CLOSED_RAISES) | set(CLOSED_QUIET) | {"consume", "leave"}, (
+        "a method without a row"
+    )
     del server
 
 

@@ -21,7 +21,6 @@ from pymongoose import (
     Deflate,
     HttpMessage,
     MongooseError,
-    TlsError,
     WsLimits,
 )
 
@@ -248,7 +247,6 @@ def test_a_client_over_a_unix_socket(serve, tmp_path):
 @pytest.mark.parametrize(
     ("url", "options", "kind"),
     [
-        ("wss://127.0.0.1:1/", {}, TlsError),
         ("ftp://127.0.0.1:1/", {}, ValueError),
         ("ws://127.0.0.1:99999/", {}, ValueError),
         ("ws://127.0.0.1:1/", {"protocols": ["a b"]}, ValueError),
