@@ -24,7 +24,6 @@ step "package" make build
 step "ruff" make ruff
 step "mypy --strict" make types
 step "Python" make pytest
-step "Python, extension under ASan and UBSan" make asan-python
 
 printf '\n== summary\n'
 printf '%s\n' "${summary[@]}"

@@ -43,14 +43,18 @@ def test_places_are_told_where_they_exist(tmp_path: Path) -> None:
         (home / place).mkdir(parents=True)
     (home / "include/mongoose.h").touch()
     (home / "lib/libmongoose.a").touch()
+    (home / "lib/pkgconfig/mongoose.pc").write_text(
+        "Requires: libssl >= 3.0, libcrypto >= 3.0\nCflags: -I${includedir} -DA=1\n"
+        "Libs: -L${libdir} -lmongoose -pthread -lz\n"
+    )
 
     def told(option: str) -> str:
         return ask(option, home=tmp_path).stdout.strip()
 
     assert told("--cmake-dir") == str(home / "share/cmake/pymongoose")
     assert told("--pkgconfig-dir") == str(home / "lib/pkgconfig")
-    assert told("--includes") == f"-I{home / 'include'}"
-    assert told("--libs") == f"-L{home / 'lib'} -lmongoose -pthread"
+    assert told("--includes") == f"-I{home / 'include'} -DA=1"
+    assert told("--libs") == f"-L{home / 'lib'} -lmongoose -pthread -lz -lssl -lcrypto"
 
 
 def test_without_headers_the_error_says_so(tmp_path: Path) -> None:
