@@ -31,7 +31,9 @@ MAX_BODY = 64 << 20  # bytes of a body that is collected, unless told otherwise
 CONTINUE_WAIT = 1000  # ms for 100 Continue; a server that never heard of it gets the body then (RFC 9110 10.1.1)
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110 9.2.2
-_SECRET = frozenset({"authorization", "cookie", "host"})  # for the origin they were given for
+_SECRET = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "host"}
+)  # for the origin they were given for
 _OF_BODY = frozenset(
     {
         "content-type",
