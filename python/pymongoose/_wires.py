@@ -145,6 +145,13 @@ class Wire:
     # -- events --
 
     def _on_event(self, conn: _core.Connection, ev: int, data: Any) -> None:
+        try:
+            self._tell(conn, ev, data)
+        except Exception as exc:  # whatever it is, the request is not left without an end
+            self._fault(MongooseError(f"{type(exc).__name__}: {exc}"))
+            raise
+
+    def _tell(self, conn: _core.Connection, ev: int, data: Any) -> None:
         user, self.conn = self.user, conn
         if ev == _core.MG_EV_HTTP_HDRS:
             self._head(user, data)

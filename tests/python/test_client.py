@@ -317,6 +317,27 @@ def test_a_body_that_cannot_be_sent_again_ends_a_redirect(serve: Callable[..., S
     assert "again" in str(error)
 
 
+def test_a_body_whose_rewinding_fails_oddly_ends_the_request(serve: Callable[..., Served]) -> None:
+    class Odd(io.BytesIO):
+        was_read = False
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            self.was_read |= len(data) > 0
+            return data
+
+        def seek(self, at: int, whence: int = 0) -> int:
+            if self.was_read:
+                raise ZeroDivisionError("odd")
+            return super().seek(at, whence)
+
+    served = serve(on_http(lambda conn, msg: conn.reply(307, "", {"Location": "/"})))
+    url = f"http://127.0.0.1:{served.port}/x"
+    error = served.mgr.request("POST", url, body=Odd(b"abc")).exception(DEADLINE)
+    assert "ZeroDivisionError: odd" in str(error)
+    served.expect_error(ZeroDivisionError)
+
+
 def test_a_file_that_was_closed_meanwhile_ends_a_redirect(
     serve: Callable[..., Served], tmp_path: Any
 ) -> None:

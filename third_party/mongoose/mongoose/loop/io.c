@@ -84,7 +84,7 @@ static bool make_room(struct mg_connection *c, size_t want) {
   if (c->hint > 0 && size > c->hint) size = c->hint > io->len + want ? c->hint : io->len + want;
   n = mg_chunk_new(size);
   if (n == NULL) return false;
-  memcpy(n->data, io->buf, io->len);
+  if (io->len > 0) memcpy(n->data, io->buf, io->len); /* nowhere is no source, not even of nothing */
   n->used = n->size;
   mg_chunk_drop(io->chunk);
   io->chunk = n;
