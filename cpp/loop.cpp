@@ -125,6 +125,13 @@ bool Loop::open() {
   return true;
 }
 
+// How many polls this thread is in: a handler may poll another manager.
+static thread_local int polls = 0;
+
+bool polls_here() {
+  return polls > 0;
+}
+
 Polling::Polling(Loop &l, bool run) : loop_(l), ok_(false) {
   if (l.closed || l.closing) {
     PyErr_SetString(PyExc_RuntimeError, "manager is closed");
@@ -132,6 +139,7 @@ Polling::Polling(Loop &l, bool run) : loop_(l), ok_(false) {
     PyErr_SetString(PyExc_RuntimeError, "poll() is not reentrant: the manager is being polled already");
   } else {
     ok_ = true;
+    polls++;
     l.owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
     if (main_thread() && (run || (bell_of != &l && !l.foreign_bell))) hang_bell(run);
     if (PyErr_CheckSignals() < 0) ok_ = false;  // one that came before the bell was there
@@ -165,6 +173,7 @@ void Polling::leave() {
     bell_of = nullptr;
   }
   loop_.polling.store(false);
+  polls--;
 }
 
 bool Loop::after_turn() {

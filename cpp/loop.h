@@ -149,4 +149,5 @@ class Polling {
   int restore_ = -1;  // the wakeup descriptor of another loop
 };
 
+bool polls_here();  // this thread is inside poll() or run() of some loop
 uint64_t default_events(bool http);

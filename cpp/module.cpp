@@ -18,4 +18,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_timer(m);
   bind_pool(m);        // jobs answer through connections
   bind_manager(m);     // owns them all
+  bind_event_queue(m);
 }

@@ -13,4 +13,5 @@ void bind_manager(pybind11::module_ &m);
 void bind_json(pybind11::module_ &m);
 void bind_util(pybind11::module_ &m);
 void bind_forms(pybind11::module_ &m);
+void bind_event_queue(pybind11::module_ &m);
 void bind_constants(pybind11::module_ &m);

@@ -1,0 +1,113 @@
+"""One sink as its pipeline's worker sees it: what it was offered, and what it could not take yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._levels import level_index
+from ._policy import Overflow
+from ._sink import Sink
+
+Item = Any
+"""What waits for a sink: an event for one that takes dicts, a line for one that takes JSON."""
+
+
+class Outlet:
+    """A sink, its route, and the deliveries that it had no room for.
+
+    What a sink does not take at once is carried: up to one slice, or, while it has not started yet, as much as its buffer would hold.
+    While every outlet carries, the worker leaves events in the queue, so that the queue's policy decides; an outlet that alone is full
+    loses its own deliveries, by the policy of their level, and the others go on.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        matches: Callable[[dict[str, Any]], bool] | None,
+        policies: tuple[Overflow, ...],
+        room: int,
+    ) -> None:
+        self.sink = sink
+        self.matches = matches
+        self.json = sink.accepts == "json"
+        self.started = False
+        self.carry: list[Item] = []
+        self.copies = 0
+        self.dropped: dict[str, int] = {}
+        self._policies = policies
+        self._evicts = "drop_oldest" in policies
+        self._room = min(room, getattr(sink, "max_pending", None) or room)
+
+    @property
+    def stuck(self) -> bool:
+        return bool(self.carry)
+
+    def count(self, reason: str, n: int) -> None:
+        if n:
+            self.dropped[reason] = self.dropped.get(reason, 0) + n
+
+    def offer(self, items: list[Item]) -> int:
+        if not self.started:
+            return 0
+        return self.sink.offer((), items) if self.json else self.sink.offer(items, ())
+
+    def push(self, items: list[Item], events: list[Any]) -> None:
+        """Deliver, carry, or drop. `events` are the same ones, for their levels."""
+        n = len(items)
+        if not n:
+            return
+        self.copies += n
+        taken = 0
+        if not self.carry:
+            taken = self.offer(items)
+            if taken == n:
+                return
+            if self.started or n - taken <= self._room:
+                self.carry = items[taken:]
+                return
+        elif not self.started:
+            room = self._room - len(self.carry)
+            self.carry += items[:room]
+            taken = min(n, max(room, 0))
+        if taken < n:
+            self._overflow(items[taken:], events[taken:])
+
+    def _overflow(self, items: list[Item], events: list[Any]) -> None:
+        if not self._evicts:
+            self.count("sink_full", len(items))
+            return
+        for item, event in zip(items, events, strict=True):
+            if self._policies[_index(event)] == "drop_oldest" and self._evict():
+                self.carry.append(item)
+            else:
+                self.count("sink_full", 1)
+
+    def _evict(self) -> bool:
+        """Give up the oldest delivery, and bring what is carried up by one."""
+        if self.started and self.sink.drop_oldest(1):
+            self.count("evicted", 1)
+            del self.carry[: self.offer(self.carry[:1])]
+            return True
+        if self.carry:
+            self.count("evicted", 1)
+            del self.carry[0]
+            return True
+        return False
+
+    def relieve(self) -> bool:
+        """Offer what is carried once more. True: nothing is carried any longer."""
+        if self.carry:
+            del self.carry[: self.offer(self.carry)]
+        return not self.carry
+
+    def give_up(self, reason: str) -> None:
+        self.count(reason, len(self.carry))
+        self.carry = []
+
+
+def _index(event: Any) -> int:
+    try:
+        return level_index(event["level"])
+    except Exception:  # noqa: BLE001  (a native record, or a processor's own idea of a level)
+        return 2

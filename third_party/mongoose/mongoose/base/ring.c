@@ -1,0 +1,232 @@
+/* ring.c - the bounded queue with many ends, after Dmitry Vyukov's.
+ *
+ * A slot has a turn: 2n while it is empty in the n-th lap around the ring, 2n + 1 while it is full. So memory of zeros is an empty ring,
+ * and pages that were never reached are never touched.
+ *
+ *   push: tail claims the slot (compare-and-swap), item is written, turn becomes odd  ──┐ release
+ *   pop:  turn is odd ──> head claims it, item is read, turn becomes the next lap's  <──┘ acquire
+ *
+ * Between claim and turn a thread may be off the processor. A pop that meets such a slot says "nothing there" (nobody waits for a
+ * pusher). A push meets one only when it comes around to a slot whose popper was stopped half-way; that popper needs nothing from anybody,
+ * so the push yields until it is done.
+ *
+ * Room: positions only grow, and tail is read before head, so that tail - head is at most what is in the ring at that moment; the claim
+ * succeeds only if tail has not moved. Bytes are taken before the slot and given back if there is none.
+ *
+ * The bell. Pusher: set the turn, then look at `armed`. Consumer: set `armed`, then look at tail. With a full fence between the two on
+ * both sides at least one sees the other.
+ */
+#include "mongoose/base/ring.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+#include "mongoose/base/alloc.h"
+
+struct slot {
+  uint64_t turn;
+  void *item;
+  size_t bytes;
+};
+
+struct mg_ring {
+  /* pushers */
+  uint64_t tail;
+  size_t bytes;
+  char pad1[64]; /* the ends are not to share a cache line */
+  /* poppers */
+  uint64_t head;
+  char pad2[64];
+  /* read by all, written seldom */
+  int armed, waiters;
+  struct slot *slots;
+  uint64_t mask;
+  unsigned bits;
+  uint64_t max_items;
+  size_t max_bytes;
+  pthread_mutex_t lock; /* of those who wait for room */
+  pthread_cond_t room;
+};
+
+static bool open_room(struct mg_ring *r) {
+  pthread_condattr_t attr;
+  bool ok;
+  if (pthread_condattr_init(&attr) != 0) return false;
+#if defined(__APPLE__)
+  ok = true; /* waits by relative times instead */
+#else
+  ok = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0;
+#endif
+  if (ok) ok = pthread_cond_init(&r->room, &attr) == 0;
+  pthread_condattr_destroy(&attr);
+  if (ok && pthread_mutex_init(&r->lock, NULL) != 0) {
+    pthread_cond_destroy(&r->room);
+    ok = false;
+  }
+  return ok;
+}
+
+struct mg_ring *mg_ring_new(size_t max_items, size_t max_bytes) {
+  struct mg_ring *r;
+  unsigned bits = 0;
+  if (max_items == 0 || max_items > ((size_t) -1 >> 2) / sizeof(struct slot)) return NULL;
+  while (((size_t) 1 << bits) < max_items) bits++;
+  r = (struct mg_ring *) mg_calloc(1, sizeof(*r));
+  if (r == NULL) return NULL;
+  r->slots = (struct slot *) mg_calloc((size_t) 1 << bits, sizeof(*r->slots)); /* large ones are mapped zeros, not touched here */
+  if (r->slots == NULL || !open_room(r)) {
+    mg_free(r->slots);
+    mg_free(r);
+    return NULL;
+  }
+  r->bits = bits;
+  r->mask = ((uint64_t) 1 << bits) - 1;
+  r->max_items = max_items;
+  r->max_bytes = max_bytes;
+  return r;
+}
+
+void mg_ring_free(struct mg_ring *r) {
+  if (r == NULL) return;
+  pthread_cond_destroy(&r->room);
+  pthread_mutex_destroy(&r->lock);
+  mg_free(r->slots);
+  mg_free(r);
+}
+
+/* By compare-and-swap rather than by adding and taking back: a large item that is being refused must not make a small one that fits be
+ * refused as well. */
+static bool take_bytes(struct mg_ring *r, size_t bytes) {
+  size_t used = __atomic_load_n(&r->bytes, __ATOMIC_RELAXED);
+  do {
+    if (used > r->max_bytes || bytes > r->max_bytes - used) return false;
+  } while (!__atomic_compare_exchange_n(&r->bytes, &used, used + bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  return true;
+}
+
+/* Signed: a tail that was read before others moved on may be behind head by now. */
+static bool no_slot(const struct mg_ring *r, uint64_t tail) {
+  return (int64_t) (tail - __atomic_load_n(&r->head, __ATOMIC_ACQUIRE)) >= (int64_t) r->max_items;
+}
+
+enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes) {
+  uint64_t tail, turn, empty;
+  struct slot *s;
+  if (!take_bytes(r, bytes)) return MG_RING_FULL;
+  tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
+  for (;;) {
+    s = &r->slots[tail & r->mask];
+    turn = __atomic_load_n(&s->turn, __ATOMIC_ACQUIRE);
+    empty = tail >> r->bits << 1;
+    if ((int64_t) (turn - empty) <= 0 && no_slot(r, tail)) {
+      __atomic_sub_fetch(&r->bytes, bytes, __ATOMIC_SEQ_CST);
+      return MG_RING_FULL;
+    }
+    if (turn == empty) {
+      if (__atomic_compare_exchange_n(&r->tail, &tail, tail + 1, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) break;
+      continue;
+    }
+    if ((int64_t) (turn - empty) < 0) sched_yield(); /* its popper is on the way out */
+    tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
+  }
+  s->item = item;
+  s->bytes = bytes;
+  __atomic_store_n(&s->turn, empty + 1, __ATOMIC_SEQ_CST); /* an exchange on x86: the fence before the look at `armed` */
+  if (__atomic_load_n(&r->armed, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&r->armed, 0, __ATOMIC_SEQ_CST)) return MG_RING_WAKE;
+  return MG_RING_PUSHED;
+}
+
+void *mg_ring_pop(struct mg_ring *r) {
+  uint64_t head = __atomic_load_n(&r->head, __ATOMIC_ACQUIRE), turn, full;
+  struct slot *s;
+  void *item;
+  size_t bytes;
+  for (;;) {
+    s = &r->slots[head & r->mask];
+    turn = __atomic_load_n(&s->turn, __ATOMIC_ACQUIRE);
+    full = (head >> r->bits << 1) + 1;
+    if (turn == full) {
+      if (__atomic_compare_exchange_n(&r->head, &head, head + 1, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) break;
+      continue;
+    }
+    if ((int64_t) (turn - full) < 0) return NULL;
+    head = __atomic_load_n(&r->head, __ATOMIC_ACQUIRE);
+  }
+  item = s->item;
+  bytes = s->bytes;
+  __atomic_store_n(&s->turn, full + 1, __ATOMIC_RELEASE);
+  __atomic_sub_fetch(&r->bytes, bytes, __ATOMIC_SEQ_CST);
+  return item;
+}
+
+/* tail moves before the turn is set, so a push that is half done keeps the consumer awake, too. */
+bool mg_ring_arm(struct mg_ring *r) {
+  __atomic_store_n(&r->armed, 1, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&r->tail, __ATOMIC_SEQ_CST) == __atomic_load_n(&r->head, __ATOMIC_SEQ_CST)) return true;
+  mg_ring_disarm(r);
+  return false;
+}
+
+void mg_ring_disarm(struct mg_ring *r) {
+  __atomic_store_n(&r->armed, 0, __ATOMIC_SEQ_CST);
+}
+
+static bool has_room(const struct mg_ring *r, size_t bytes) {
+  size_t used = __atomic_load_n(&r->bytes, __ATOMIC_SEQ_CST);
+  return used <= r->max_bytes && bytes <= r->max_bytes - used && mg_ring_count(r) < r->max_items;
+}
+
+/* Under the lock: a popper that saw no waiter yet gave its room before this thread looks, and one that saw it needs the lock to wake it,
+ * so nothing is missed. */
+bool mg_ring_wait(struct mg_ring *r, size_t bytes, unsigned ms) {
+  bool there, again = true;
+  struct timespec t;
+#if defined(__APPLE__)
+  t.tv_sec = (time_t) (ms / 1000);
+  t.tv_nsec = (long) (ms % 1000) * 1000000;
+#else
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  t.tv_sec += (time_t) (ms / 1000);
+  t.tv_nsec += (long) (ms % 1000) * 1000000;
+  if (t.tv_nsec >= 1000000000) {
+    t.tv_sec++;
+    t.tv_nsec -= 1000000000;
+  }
+#endif
+  pthread_mutex_lock(&r->lock);
+  __atomic_add_fetch(&r->waiters, 1, __ATOMIC_SEQ_CST);
+  while (!(there = has_room(r, bytes)) && again) {
+#if defined(__APPLE__)
+    again = pthread_cond_timedwait_relative_np(&r->room, &r->lock, &t) != ETIMEDOUT;
+#else
+    again = pthread_cond_timedwait(&r->room, &r->lock, &t) != ETIMEDOUT;
+#endif
+  }
+  __atomic_sub_fetch(&r->waiters, 1, __ATOMIC_SEQ_CST);
+  pthread_mutex_unlock(&r->lock);
+  return there;
+}
+
+void mg_ring_tell(struct mg_ring *r) {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&r->waiters, __ATOMIC_SEQ_CST) == 0) return;
+  pthread_mutex_lock(&r->lock);
+  pthread_cond_broadcast(&r->room);
+  pthread_mutex_unlock(&r->lock);
+}
+
+uint64_t mg_ring_pushed(const struct mg_ring *r) {
+  return __atomic_load_n(&r->tail, __ATOMIC_SEQ_CST);
+}
+
+/* head first: it only grows, and so the difference is never negative. */
+size_t mg_ring_count(const struct mg_ring *r) {
+  uint64_t head = __atomic_load_n(&r->head, __ATOMIC_SEQ_CST), n = __atomic_load_n(&r->tail, __ATOMIC_SEQ_CST) - head;
+  return (size_t) (n > r->max_items ? r->max_items : n); /* tail may have moved on meanwhile */
+}
+
+size_t mg_ring_bytes(const struct mg_ring *r) {
+  return __atomic_load_n(&r->bytes, __ATOMIC_RELAXED);
+}
