@@ -288,6 +288,7 @@ class Manager(_core.ManagerBase):
         tls: TlsOpts | None = None,
         unix: str | None = None,
         max_body: int | None = None,
+        idempotent: bool | None = None,
     ) -> HttpRequest:
         """Ask an HTTP server; returns at once. Any thread.
 
@@ -317,6 +318,8 @@ class Manager(_core.ManagerBase):
             tls: TlsOpts; the peer's certificate is verified unless they say otherwise.
             unix: path of a Unix socket to connect to instead of the URL's host.
             max_body: bytes of the decoded body; default 64 MiB when it is collected, no bound with stream and on_data.
+            idempotent: whether the server may get it twice; default: by the method (RFC 9110 9.2.2). True fits a POST that carries a key
+                by which the server knows it again.
 
         Returns:
             HttpRequest: ``cancel()``, and a concurrent.futures.Future of the HttpResponse.
@@ -351,6 +354,7 @@ class Manager(_core.ManagerBase):
             tls=tls,
             unix=unix,
             max_body=max_body,
+            idempotent=idempotent,
         )
         self._client.start(request)
         return request

@@ -74,6 +74,7 @@ class HttpRequest(Future[HttpResponse]):
         proxy: Target | None,
         tls: Any,
         max_body: int,
+        idempotent: bool | None,
     ) -> None:
         super().__init__()
         self.connect_timeout = connect_timeout
@@ -94,6 +95,7 @@ class HttpRequest(Future[HttpResponse]):
         self._proxy = proxy
         self._tls = tls
         self._max_body = max_body
+        self._idempotent = idempotent
         self._response = HttpResponse(target.url)
         self._wire: Wire | None = None
         self._timer: _core.Timer | None = None
@@ -417,7 +419,7 @@ class HttpRequest(Future[HttpResponse]):
             stale
             and not self._retried
             and not self._over
-            and self._method in _IDEMPOTENT
+            and (self._method in _IDEMPOTENT if self._idempotent is None else self._idempotent)
             and self._body.rewind()
         ):
             self._retried = True
