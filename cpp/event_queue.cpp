@@ -236,6 +236,25 @@ PyObject *event_of(EventQueue *q, Record *r) {
   return event.release();
 }
 
+// The line of an event: dumps(event, default), or slow(event) when that raises. The encoder's result may be a small text in a large block
+// (orjson: 4 KiB), which lines that wait for their sink must not keep; so it is copied.
+struct Encoder {
+  PyObject *dumps, *fallback, *slow;
+
+  PyObject *line(PyObject *event) const {
+    PyObject *args[] = {event, fallback};
+    Ref line(PyObject_Vectorcall(dumps, args, 2, nullptr));
+    if (!line) {
+      if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+      PyErr_Clear();
+      line = Ref(PyObject_CallOneArg(slow, event));
+      if (!line) return nullptr;
+    }
+    if (!PyBytes_CheckExact(line.get())) return PyErr_Format(PyExc_TypeError, "a line must be bytes, not %.200s", Py_TYPE(line.get())->tp_name);
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(line.get()), PyBytes_GET_SIZE(line.get()));
+  }
+};
+
 // ---- in ----
 
 enum Fate { taken, refused, failed };
@@ -442,24 +461,48 @@ PyObject *push_json(PyObject *self, PyObject *args) {
   return PyBool_FromLong(ok);
 }
 
-PyObject *drain(PyObject *self, PyObject *arg) {
-  EventQueue *q = self_of(self);
-  Py_ssize_t n = PyLong_AsSsize_t(arg);
-  if (n == -1 && PyErr_Occurred()) return nullptr;
+PyObject *drain_some(EventQueue *q, Py_ssize_t n, const Encoder *encoder) {
   empty_graveyard(q);
   Ref list(PyList_New(0));
   if (!list) return nullptr;
-  while (n-- > 0) {
+  bool ok = true;
+  while (ok && n-- > 0) {
     auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
     if (!r) break;
-    Ref event(event_of(q, r));
-    bool ok = event && PyList_Append(list.get(), event.get()) == 0;
+    Ref item(event_of(q, r));
+    if (item && encoder && r->kind == kind_event) item = Ref(encoder->line(item.get()));
+    ok = item && PyList_Append(list.get(), item.get()) == 0;
     KeepError keep;
     bury(r);
-    if (!ok) break;
   }
   mg_ring_tell(q->ring);
-  if (PyErr_Occurred()) return nullptr;
+  return ok ? list.release() : nullptr;
+}
+
+PyObject *drain(PyObject *self, PyObject *arg) {
+  Py_ssize_t n = PyLong_AsSsize_t(arg);
+  if (n == -1 && PyErr_Occurred()) return nullptr;
+  return drain_some(self_of(self), n, nullptr);
+}
+
+PyObject *drain_lines(PyObject *self, PyObject *args) {
+  Py_ssize_t n;
+  Encoder e;
+  if (!PyArg_ParseTuple(args, "nOOO:drain_lines", &n, &e.dumps, &e.fallback, &e.slow)) return nullptr;
+  return drain_some(self_of(self), n, &e);
+}
+
+PyObject *encode_lines(PyObject *, PyObject *args) {
+  PyObject *events;
+  Encoder e;
+  if (!PyArg_ParseTuple(args, "O!OOO:encode_lines", &PyList_Type, &events, &e.dumps, &e.fallback, &e.slow)) return nullptr;
+  Ref list(PyList_New(0));
+  if (!list) return nullptr;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(events); i++) {
+    Ref event = Ref::borrow(PyList_GET_ITEM(events, i));
+    Ref line = PyBytes_CheckExact(event.get()) ? Ref::borrow(event.get()) : Ref(e.line(event.get()));
+    if (!line || PyList_Append(list.get(), line.get()) < 0) return nullptr;
+  }
   return list.release();
 }
 
@@ -674,6 +717,10 @@ PyMethodDef methods[] = {
     {"push_json", push_json, METH_VARARGS,
      "push_json($self, text, level, /)\n--\n\nThe text of a JSON object; drain() hands it on as bytes. Never waits."},
     {"drain", drain, METH_O, "drain($self, n, /)\n--\n\nThe oldest events, n at most."},
+    {"drain_lines", drain_lines, METH_VARARGS,
+     "drain_lines($self, n, dumps, default, slow, /)\n--\n\nAs drain(), each event as dumps(event, default), or slow(event) where that raises."},
+    {"encode_lines", encode_lines, METH_VARARGS | METH_STATIC,
+     "encode_lines(events, dumps, default, slow, /)\n--\n\nThe lines of a list of events, as drain_lines() makes them; bytes stay."},
     {"arm", arm, METH_NOARGS, "arm($self)\n--\n\nAnnounce that the consumer sleeps: the next event rings. False: do not sleep."},
     {"disarm", disarm, METH_NOARGS, "disarm($self)\n--\n\nThe consumer is awake."},
     {"ring", ring_bell, METH_NOARGS, "ring($self)\n--\n\nMake the descriptor readable."},

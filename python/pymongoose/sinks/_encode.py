@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
+
+from .._core import EventQueue
 
 try:
     import orjson
@@ -74,15 +77,12 @@ def _safely(value: object) -> Any:
         return f"<{type(value).__name__}: {type(e).__name__}>"
 
 
-def _by_json(event: dict[str, Any]) -> bytes:
+def _by_json(event: dict[str, Any], default: object = None) -> bytes:
     return _encoder.encode(_rendered(event)).encode()
 
 
-def _by_orjson(event: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(event, shown)
-    except Exception:  # noqa: BLE001, S110
-        pass
+def _with_care(event: dict[str, Any]) -> bytes:
+    """A line for what orjson refuses: a key that is no text, a huge number, a lone surrogate, too deep."""
     try:
         return orjson.dumps(event, shown, orjson.OPT_NON_STR_KEYS)
     except Exception:  # noqa: BLE001
@@ -90,26 +90,22 @@ def _by_orjson(event: dict[str, Any]) -> bytes:
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-_fast = orjson is not None
+LINES: tuple[Callable[..., bytes], Callable[[Any], Any], Callable[[Any], bytes]]
+"""What EventQueue.drain_lines() wants: a fast encoder, its fallback for values, and what is called when it raises."""
+LINES = (_by_json, shown, _by_json) if orjson is None else (orjson.dumps, shown, _with_care)
 
 
 def encode(event: dict[str, Any]) -> bytes:
     """One line of JSON without its end. What JSON does not know is rendered; it never raises."""
-    return _by_orjson(event) if _fast else _by_json(event)
-
-
-def decode(line: bytes | str) -> dict[str, Any]:
-    """The event of a line. ValueError: it is not JSON."""
-    event: dict[str, Any] = orjson.loads(line) if _fast else json.loads(line)
-    return event
+    return EventQueue.encode_lines([event], *LINES)[0]
 
 
 def encode_all(events: list[Any]) -> list[bytes]:
     """Lines of many events; what is bytes already stays as it is."""
-    if _fast:
-        dumps = orjson.dumps
-        try:
-            return [e if e.__class__ is bytes else dumps(e, shown) for e in events]
-        except Exception:  # noqa: BLE001, S110
-            pass
-    return [e if e.__class__ is bytes else encode(e) for e in events]
+    return EventQueue.encode_lines(events, *LINES)
+
+
+def decode(line: bytes | str) -> dict[str, Any]:
+    """The event of a line. ValueError: it is not JSON."""
+    event: dict[str, Any] = json.loads(line) if orjson is None else orjson.loads(line)
+    return event

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ._encode import decode
 from ._levels import level_index
 from ._policy import Overflow
 from ._sink import Sink
@@ -108,6 +109,8 @@ class Outlet:
 
 def _index(event: Any) -> int:
     try:
+        if event.__class__ is bytes:
+            event = decode(event)
         return level_index(event["level"])
-    except Exception:  # noqa: BLE001  (a native record, or a processor's own idea of a level)
+    except Exception:  # noqa: BLE001  (a native record without one, or a processor's own idea of a level)
         return 2

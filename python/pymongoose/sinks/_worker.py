@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .._core import EventQueue
-from ._encode import decode, encode_all
+from ._encode import LINES, decode, encode_all
 from ._outlet import Outlet
 from ._sink import DrainResult
 
@@ -69,6 +69,8 @@ class Worker:
         self.loop = asyncio.new_event_loop()
         self.ended = threading.Event()
         self._plain = not processors and all(o.matches is None for o in outlets)
+        # then no event need be seen as a dict
+        self._lines_only = self._plain and backlog is None and all(o.json for o in outlets)
         self._bell: asyncio.Future[None] | None = None
         self._starting: list[asyncio.Task[None]] = []
         self._deadline: float | None = None  # of stop(), monotonic
@@ -214,7 +216,11 @@ class Worker:
                 stuck += 1
         if stuck and stuck == len(self.outlets):
             return -1
-        batch: list[Any] = self.queue.drain(SLICE)
+        batch: list[Any]
+        if self._lines_only:
+            batch = self.queue.drain_lines(SLICE, *LINES)
+        else:
+            batch = self.queue.drain(SLICE)
         n = len(batch)
         self.drained += n
         if not n and self.backlog is not None and not stuck:
