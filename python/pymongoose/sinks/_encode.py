@@ -11,7 +11,9 @@ from .._core import EventQueue
 try:
     import orjson
 except ModuleNotFoundError:  # slower, the same texts
-    orjson = None  # type: ignore[assignment]
+    _fast = False
+else:
+    _fast = True
 
 
 def shown(value: object) -> Any:
@@ -92,7 +94,7 @@ def _with_care(event: dict[str, Any]) -> bytes:
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 LINES: tuple[Callable[..., bytes], Callable[[Any], Any], Callable[[Any], bytes]]
 """What EventQueue.drain_lines() wants: a fast encoder, its fallback for values, and what is called when it raises."""
-LINES = (_by_json, shown, _by_json) if orjson is None else (orjson.dumps, shown, _with_care)
+LINES = (orjson.dumps, shown, _with_care) if _fast else (_by_json, shown, _by_json)
 
 
 def encode(event: dict[str, Any]) -> bytes:
@@ -107,5 +109,5 @@ def encode_all(events: list[Any]) -> list[bytes]:
 
 def decode(line: bytes | str) -> dict[str, Any]:
     """The event of a line. ValueError: it is not JSON."""
-    event: dict[str, Any] = json.loads(line) if orjson is None else orjson.loads(line)
+    event: dict[str, Any] = orjson.loads(line) if _fast else json.loads(line)
     return event

@@ -157,7 +157,7 @@ void *mg_ring_pop(struct mg_ring *r) {
   item = s->item;
   bytes = s->bytes;
   __atomic_store_n(&s->turn, full + 1, __ATOMIC_RELEASE);
-  __atomic_sub_fetch(&r->bytes, bytes, __ATOMIC_SEQ_CST);
+  __atomic_sub_fetch(&r->bytes, bytes, __ATOMIC_SEQ_CST); /* before mg_ring_tell looks for waiters */
   return item;
 }
 
@@ -210,7 +210,6 @@ bool mg_ring_wait(struct mg_ring *r, size_t bytes, unsigned ms) {
 }
 
 void mg_ring_tell(struct mg_ring *r) {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
   if (__atomic_load_n(&r->waiters, __ATOMIC_SEQ_CST) == 0) return;
   pthread_mutex_lock(&r->lock);
   pthread_cond_broadcast(&r->room);
