@@ -55,5 +55,6 @@
 #include "mongoose/proto/http.h"
 #include "mongoose/proto/http_static.h"
 #include "mongoose/proto/ws.h"
+#include "mongoose/proto/http_log.h"
 #include "mongoose/proto/http_origin.h"
 #include "mongoose/proto/proxy.h"

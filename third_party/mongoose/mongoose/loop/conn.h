@@ -72,6 +72,8 @@ struct mg_listener {
   struct mg_nets *preface_from;
   struct mg_nets *trusted;  /* peers whose word on the client's address is taken (proto) */
   unsigned trusted_fields;  /* … in which header fields */
+  void (*log)(void *arg, int level, struct mg_str json); /* access log (proto/http_log.h) */
+  void *log_arg;
   struct mg_tls_ctx *tls; /* for connections accepted from now on; NULL: plain, or mg_tls_init on MG_EV_ACCEPT */
 };
 
@@ -173,6 +175,7 @@ struct mg_stats {
   uint64_t ws_in, ws_out; /* WebSocket messages received; queued, broadcasts for each member */
   uint64_t ws_dropped;    /* broadcasts that a slow member did not get */
   uint64_t ws_slow;       /* slow members closed */
+  uint64_t log_lost;      /* records of the access log for which there was no memory */
 };
 
 #define MG_OUT_POOL 256 /* send buffers kept for reuse */

@@ -55,6 +55,7 @@ static struct mg_http_conn *state_new(struct mg_connection *c) {
 
 void mg_http_left(struct mg_connection *c, struct mg_http_conn *hc) {
   struct mg_http_pool *pool = mg_http_pool(c->mgr);
+  mg_http_logged(c, &hc->now);
   if (hc->hm != NULL) mg_free(hc->hm);
   if (hc->now.watch != NULL) mg_http_watch_free(&hc->now);
   if (hc->now.encoder != NULL) mg_http_encoder_free(hc, &hc->now);
@@ -76,6 +77,11 @@ static void state_free(struct mg_connection *c, struct mg_http_conn *hc) {
 
 struct mg_http_conn *mg_http_leave(struct mg_connection *c) {
   struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
+  struct mg_http_xchg *x = mg_xchg_target(hc);
+  if (x != NULL && MG_UNLIKELY(x->log != NULL)) {
+    x->status = 101;
+    mg_http_log_end(c, x, true);
+  }
   mg_xchg_aim(c, hc, NULL);
   c->is_resp = c->is_owed = 0;
   c->hint = 0;
@@ -135,6 +141,7 @@ static bool next_request(struct mg_connection *c, struct mg_http_conn *hc) {
   struct mg_http_xchg *x = hc->cur;
   bool go_on = x->keep_alive, linger = x->linger;
   c->is_resp = 0;
+  mg_http_logged(c, x);
   if (x->watch != NULL) mg_http_watch_free(x);
   if (MG_UNLIKELY(x->extra != NULL)) mg_http_extra_free(x);
   hc->cur = NULL;
@@ -221,6 +228,7 @@ static bool stream_ended(struct mg_connection *c, struct mg_http_conn *hc) {
   mg_read_due(c, 0);
   c->is_resp = 1;
   hc->cur->early = 0;
+  hc->cur->body_in = hc->body_len;
   stream_piece(c, hc, none, true);
   return over(c, hc) ? false : after_handler(c, hc);
 }
@@ -328,6 +336,7 @@ static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
   mg_read_due(c, 0);
   hc->body_here = 1;
   hc->cur->early = 0;
+  hc->cur->body_in = hc->body_len;
   if (hc->cur->answer == MG_ANSWER_NONE && c->listener->routes != NULL && mg_http_route(c, hc, hm)) {
     c->hint = 0;
     consume(c, end);
@@ -406,12 +415,14 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   c->mgr->stats.requests++;
   if (MG_UNLIKELY(n < 0)) {
     x->minor = 1;
+    if (c->listener->log != NULL) mg_http_log_begin(c, x, NULL, hc->p.why);
     mg_http_refuse(c, hc, -n, hc->p.why);
     return false;
   }
   x->minor = hc->p.minor;
   x->is_head = hc->p.is_head;
   x->keep_alive = hc->p.keep_alive && (l->max_requests == 0 || c->served < l->max_requests);
+  if (MG_UNLIKELY(c->listener->log != NULL)) mg_http_log_begin(c, x, hm, NULL);
   if (MG_UNLIKELY(c->listener->compress != NULL)) mg_http_negotiate(c, x, hm);
   /* RFC 9110 9.3.6: for a proxy in front a tunnel begins behind a 2xx, so what follows is no request that it knows of. */
   if (MG_UNLIKELY(hm->method.len == 7 && memcmp(hm->method.buf, "CONNECT", 7) == 0)) x->keep_alive = 0;
@@ -422,6 +433,7 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   hc->body_here = hc->p.chunked == 0 && (!hc->p.has_length || c->recv.len - (size_t) n >= hc->p.content_length);
   if (MG_LIKELY(hc->body_here)) {
     size_t end = (size_t) n + (hc->p.has_length ? (size_t) hc->p.content_length : 0);
+    if (hc->p.has_length) x->body_in = hc->p.content_length;
     if (c->listener->routes != NULL && mg_http_route(c, hc, hm)) {
       consume(c, end);
       return next_request(c, hc);
@@ -564,6 +576,7 @@ static void http_timeout(struct mg_connection *c) {
   c->mgr->stats.timeouts++;
   if (hc != NULL && (hc->phase == MG_HTTP_BODY || (hc->phase == MG_HTTP_HEAD && c->recv.len > 0))) {
     if (hc->cur != NULL || mg_xchg_begin(c, hc)) {
+      if (hc->phase == MG_HTTP_HEAD && c->listener->log != NULL) mg_http_log_begin(c, hc->cur, NULL, "head too slow");
       mg_http_refuse(c, hc, 408, hc->phase == MG_HTTP_BODY ? "body too slow" : "head too slow");
       return;
     }

@@ -39,6 +39,9 @@ struct mg_http_xchg {
   unsigned long number;
   uint64_t mark;        /* c->flushed + c->send.len when the answer began: raw bytes are behind it */
   uint64_t left;        /* MG_FRAME_LENGTH: body bytes still to come */
+  uint64_t body_in, body_out; /* bytes of the bodies, for the log */
+  struct mg_http_record *log; /* on listeners with an access log, until the answer is told */
+  uint16_t status;      /* of the answer, 0 before it begins */
   uint8_t answer;       /* enum mg_http_answer */
   uint8_t framing;      /* enum mg_http_framing */
   uint8_t minor;        /* HTTP/1.minor */
@@ -130,6 +133,13 @@ void mg_http_watch_free(struct mg_http_xchg *x);
 /* http_extra.c */
 char *mg_http_put_extra(char *p, const struct mg_http_xchg *x, struct mg_str headers); /* at most x->extra->len bytes */
 void mg_http_extra_free(struct mg_http_xchg *x);
+
+/* http_log.c */
+void mg_http_log_begin(struct mg_connection *c, struct mg_http_xchg *x, const struct mg_http_message *hm, const char *why); /* NULL hm: refused */
+void mg_http_log_end(struct mg_connection *c, struct mg_http_xchg *x, bool whole); /* with x->log only */
+static inline void mg_http_logged(struct mg_connection *c, struct mg_http_xchg *x) {
+  if (MG_UNLIKELY(x->log != NULL)) mg_http_log_end(c, x, x->answer == MG_ANSWER_DONE);
+}
 
 /* http_reply.c */
 void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status, const char *why);

@@ -32,7 +32,7 @@ bool mg_http_plain_reply(struct mg_connection *c, int code, struct mg_str header
 bool mg_http_plain_ref(struct mg_connection *c, int code, struct mg_str headers, struct mg_str body, void (*done)(void *), void *arg);
 bool mg_http_plain_file(struct mg_connection *c, int code, struct mg_str headers, int fd, size_t len, void (*done)(void *), void *arg);
 bool mg_http_plain_start(struct mg_connection *c, int code, struct mg_str headers);
-void mg_http_put_chunk(struct mg_connection *c, const struct mg_http_xchg *x, struct mg_str piece); /* framed as x is */
+void mg_http_put_chunk(struct mg_connection *c, struct mg_http_xchg *x, struct mg_str piece); /* framed as x is */
 void mg_http_put_end(struct mg_connection *c, const struct mg_http_xchg *x);
 
 MG_END_DECLS

@@ -94,6 +94,8 @@ static struct mg_http_xchg *begin(struct mg_connection *c, int code, bool *ok) {
     } else if (MG_UNLIKELY(code >= 100 && code < 200 && code != 101)) { /* RFC 9110 15.2: the client would wait on for the answer */
       c->mgr->status = MG_EINVAL;
       *ok = false;
+    } else {
+      x->status = (uint16_t) code;
     }
   }
   return x;
@@ -187,6 +189,7 @@ static char *whole_head(struct mg_connection *c, int code, struct mg_str headers
     p = put_number(p, len);
     p = PUT(p, "\r\n");
   }
+  if (x != NULL && !x->is_head && !without_body(code)) x->body_out = len;
   mg_http_count(c->mgr, code);
   return PUT(p, "\r\n");
 }
@@ -392,7 +395,8 @@ static void write_chunk(struct mg_connection *c, const char *buf, size_t len) {
   mg_send(c, "\r\n", 2);
 }
 
-void mg_http_put_chunk(struct mg_connection *c, const struct mg_http_xchg *x, struct mg_str piece) {
+void mg_http_put_chunk(struct mg_connection *c, struct mg_http_xchg *x, struct mg_str piece) {
+  if (x->framing != MG_FRAME_NONE) x->body_out += piece.len;
   if (x->framing == MG_FRAME_CHUNKED) {
     write_chunk(c, piece.buf, piece.len);
   } else if (x->framing == MG_FRAME_CLOSE) {
@@ -417,12 +421,13 @@ void mg_http_write_chunk(struct mg_connection *c, const char *buf, size_t len) {
     mg_http_encode_chunk(c, hc, x, buf, len);
     return;
   }
+  if (x->framing == MG_FRAME_LENGTH && len > x->left) len = (size_t) x->left; /* more than promised would be read as the next answer */
+  if (x->framing != MG_FRAME_NONE) x->body_out += len;
   if (x->framing == MG_FRAME_CHUNKED) {
     write_chunk(c, buf, len);
   } else if (x->framing == MG_FRAME_CLOSE) {
     mg_send(c, buf, len);
   } else if (x->framing == MG_FRAME_LENGTH) {
-    if (len > x->left) len = (size_t) x->left; /* more than promised would be read as the next answer */
     mg_send(c, buf, len);
     if (len == 0 && x->left > 0) x->keep_alive = 0; /* less than promised: the close tells the client */
     x->left -= len;
@@ -459,6 +464,7 @@ void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status
   body.buf = (char *) (size_t) (why != NULL ? why : "");
   body.len = strlen(body.buf);
   x->linger = 1;
+  if (hc->phase == MG_HTTP_BODY) x->body_in = hc->body_len;
   hc->target = NULL;
   mg_xchg_aim(c, hc, x);
   if (x->answer == MG_ANSWER_NONE) {

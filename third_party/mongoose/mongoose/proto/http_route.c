@@ -243,6 +243,8 @@ bool mg_http_route(struct mg_connection *c, struct mg_http_conn *hc, const struc
     p += e->body.len;
   }
   c->send.len = (size_t) (p - (char *) c->send.buf);
+  x->status = (uint16_t) e->status;
+  if (!x->is_head) x->body_out = e->body.len;
   mg_http_count(c->mgr, e->status);
   mg_xchg_done(c, hc, x);
   mg_send_added(c);

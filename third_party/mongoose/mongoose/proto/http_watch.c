@@ -28,6 +28,7 @@ static void head_done(struct mg_http_xchg *x, const struct mg_http_parser *p) {
     x->answer = MG_ANSWER_NONE;
     return;
   }
+  x->status = p->status;
   if (p->saw_close) x->keep_alive = 0;
   if (p->chunked) {
     x->watch->state = CHUNKED;
@@ -88,6 +89,7 @@ void mg_http_watch_bytes(struct mg_http_xchg *x, const char *buf, size_t len) {
     } else if (w->state == LENGTH) {
       used = w->left < len ? (size_t) w->left : len;
       w->left -= used;
+      x->body_out += used;
       if (w->left == 0) x->answer = MG_ANSWER_DONE;
     } else if (w->state == CHUNKED) {
       struct mg_str in = {(char *) (size_t) buf, len}, body;
@@ -96,8 +98,11 @@ void mg_http_watch_bytes(struct mg_http_xchg *x, const char *buf, size_t len) {
         until_close(x);
       } else {
         used = (size_t) n;
+        x->body_out += body.len;
         if (w->chunked.done) x->answer = MG_ANSWER_DONE;
       }
+    } else {
+      x->body_out += len;
     }
     buf += used;
     len -= used;

@@ -58,7 +58,8 @@ void mg_xchg_done(struct mg_connection *c, struct mg_http_conn *hc, struct mg_ht
   if (!c->in_dirty) mg_touch(c);
 }
 
-static void xchg_free(struct mg_http_conn *hc, struct mg_http_xchg *x) {
+static void xchg_free(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_xchg *x) {
+  mg_http_logged(c, x);
   mg_http_watch_free(x);
   mg_http_encoder_free(hc, x);
   mg_http_extra_free(x);
@@ -78,7 +79,7 @@ void mg_xchg_release(struct mg_connection *c, struct mg_http_conn *hc) {
     if (hc->queue == NULL) hc->queue_last = &hc->queue;
     if (x == hc->cur) hc->cur = NULL;
     if (x == hc->target) hc->target = NULL;
-    xchg_free(hc, x);
+    xchg_free(c, hc, x);
     if (ends) {
       hc->phase = MG_HTTP_OVER;
       c->is_draining = 1;
@@ -101,7 +102,7 @@ void mg_xchg_free_all(struct mg_connection *c, struct mg_http_conn *hc) {
   while (hc->queue != NULL) {
     struct mg_http_xchg *x = hc->queue;
     hc->queue = x->next;
-    xchg_free(hc, x);
+    xchg_free(c, hc, x);
   }
   hc->queue_last = &hc->queue;
   hc->queued = 0;
@@ -127,6 +128,7 @@ unsigned long mg_http_defer(struct mg_connection *c) {
     *q = *x;
     x->watch = NULL;
     x->extra = NULL;
+    x->log = NULL;
     enqueue(hc, q);
     hc->cur = x = q;
   }

@@ -1,0 +1,189 @@
+#include "http_helpers.h"
+#include "mongoose/proto/http_log.h"
+#include "mongoose/proto/http_static.h"
+#include "mongoose/proto/ws.h"
+
+static struct mg_connection *server;
+static char lines[64][4096];
+static int levels[64], told;
+
+static void take(void *arg, int level, struct mg_str json) {
+  CHECK(arg == &told);
+  if (told < 64) {
+    snprintf(lines[told], sizeof(lines[told]), "%.*s", (int) json.len, json.buf);
+    levels[told] = level;
+  }
+  told++;
+}
+
+static unsigned long later;
+
+static void serve(struct mg_connection *c, int ev, void *ev_data) {
+  struct mg_http_message *hm = (struct mg_http_message *) ev_data;
+  if (ev != MG_EV_HTTP_MSG) return;
+  if (mg_strcmp(hm->uri, mg_str("/missing")) == 0) {
+    mg_http_reply(c, 404, NULL, "no");
+  } else if (mg_strcmp(hm->uri, mg_str("/broken")) == 0) {
+    mg_http_reply(c, 500, NULL, "oh");
+  } else if (mg_strcmp(hm->uri, mg_str("/stream")) == 0) {
+    mg_http_start(c, 200, mg_str(""));
+    mg_http_write_chunk(c, "12345", 5);
+    mg_http_write_chunk(c, "678", 3);
+    mg_http_write_chunk(c, NULL, 0);
+  } else if (mg_strcmp(hm->uri, mg_str("/endless")) == 0) {
+    mg_http_start(c, 200, mg_str(""));
+    mg_http_write_chunk(c, "1", 1);
+  } else if (mg_strcmp(hm->uri, mg_str("/raw")) == 0) {
+    static const char raw[] = "HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\nraw!";
+    mg_send(c, raw, sizeof(raw) - 1);
+  } else if (mg_strcmp(hm->uri, mg_str("/later")) == 0) {
+    later = mg_http_defer(c);
+  } else if (mg_strcmp(hm->uri, mg_str("/never")) == 0) {
+    (void) c;
+  } else if (mg_strcmp(hm->uri, mg_str("/ws")) == 0) {
+    mg_ws_upgrade(c, hm, NULL);
+  } else {
+    mg_http_reply(c, 200, NULL, "hello");
+  }
+}
+
+static struct peer up(void) {
+  loop_up();
+  told = 0;
+  later = 0;
+  memset(lines, 0, sizeof(lines));
+  server = mg_http_listen(&mgr, "http://127.0.0.1:0", serve, NULL);
+  CHECK(mg_http_log(server, take, &told));
+  return dial(server);
+}
+
+static void down(struct peer *p) {
+  hang_up(p);
+  loop_down();
+}
+
+static bool says(int n, const char *text) {
+  bool found = strstr(lines[n], text) != NULL;
+  if (!found) fprintf(stderr, "not in %s\n", lines[n]);
+  return found;
+}
+
+LOOP_TEST(a_record_tells_the_request_and_its_answer) {
+  struct peer p = up();
+  say(&p, "GET /a%20b?q=1 HTTP/1.1\r\nHost: example.org:80\r\nUser-Agent: curl/8\r\nReferer: http://x/\r\nX-Request-ID: r-1\r\n"
+          "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n");
+  CHECK(UNTIL(answers(&p) == 1));
+  CHECK_INT(told, 1);
+  CHECK_INT(levels[0], MG_HTTP_LOG_INFO);
+  CHECK(strncmp(lines[0], "{\"ts\":", 6) == 0);
+  CHECK(says(0, ",\"level\":\"info\",\"message\":\"request\",\"client\":\"127.0.0.1\",\"method\":\"GET\",\"path\":\"/a%20b\",\"query\":\"q=1\","
+                "\"host\":\"example.org:80\",\"user_agent\":\"curl/8\",\"referer\":\"http://x/\",\"request_id\":\"r-1\","
+                "\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"parent_id\":\"00f067aa0ba902b7\",\"status\":200,\"duration_ms\":"));
+  CHECK(says(0, ",\"bytes_in\":0,\"bytes_out\":5}"));
+  down(&p);
+}
+
+LOOP_TEST(levels_follow_the_status) {
+  struct peer p = up();
+  say(&p, GET("/") GET("/missing") GET("/broken"));
+  CHECK(UNTIL(answers(&p) == 3));
+  CHECK_INT(told, 3);
+  CHECK_INT(levels[1], MG_HTTP_LOG_WARNING);
+  CHECK_INT(levels[2], MG_HTTP_LOG_ERROR);
+  CHECK(says(1, "\"level\":\"warning\"") && says(1, "\"status\":404"));
+  CHECK(says(2, "\"level\":\"error\"") && says(2, "\"status\":500"));
+  down(&p);
+}
+
+LOOP_TEST(bodies_are_counted_however_they_are_framed) {
+  struct peer p = up();
+  say(&p, "POST /stream HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+  say(&p, "POST /raw HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n");
+  say(&p, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+  CHECK(UNTIL(told == 3));
+  CHECK(says(0, "\"status\":200") && says(0, "\"bytes_in\":3,\"bytes_out\":8}"));
+  CHECK(says(1, "\"status\":201") && says(1, "\"bytes_in\":2,\"bytes_out\":4}"));
+  CHECK(says(2, "\"bytes_out\":0}"));
+  down(&p);
+}
+
+LOOP_TEST(what_a_client_writes_stays_one_line_of_json) {
+  struct peer p = up();
+  say(&p, "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: a\"b\\c\td\xe9\r\nReferer: \xc3\xa9\"\r\n\r\n");
+  CHECK(UNTIL(told == 1));
+  CHECK(says(0, "\"user_agent\":\"a\\\"b\\\\c\\u0009d\\u00e9\""));
+  CHECK(says(0, "\"referer\":\"\xc3\xa9\\\"\""));
+  down(&p);
+}
+
+LOOP_TEST(a_refused_head_is_told_with_its_reason) {
+  struct peer p = up();
+  say(&p, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n");
+  CHECK(UNTIL(told == 1));
+  CHECK(says(0, "\"client\":\"127.0.0.1\",\"error\":\"") && says(0, "\"status\":400"));
+  CHECK(strstr(lines[0], "\"method\"") == NULL);
+  down(&p);
+}
+
+LOOP_TEST(an_answer_that_does_not_come_to_its_end_is_aborted) {
+  struct peer p = up(), q = dial(server);
+  say(&p, GET("/endless"));
+  CHECK(UNTIL(has(&p, "1\r\n1\r\n")));
+  say(&q, GET("/never"));
+  turns(20);
+  CHECK_INT(told, 0);
+  hang_up(&p);
+  CHECK(UNTIL(told == 1));
+  CHECK(says(0, "\"status\":200") && says(0, "\"bytes_out\":1,\"aborted\":true}"));
+  CHECK_INT(levels[0], MG_HTTP_LOG_WARNING);
+  hang_up(&q);
+  CHECK(UNTIL(told == 2));
+  CHECK(says(1, "\"status\":499") && says(1, "\"aborted\":true}"));
+  loop_down();
+}
+
+LOOP_TEST(deferred_answers_are_told_when_they_are_given) {
+  struct peer p = up();
+  struct mg_connection *c;
+  say(&p, GET("/later") GET("/missing"));
+  CHECK(UNTIL(told == 1)); /* the second one was answered first, though it has to wait for its turn */
+  CHECK(says(0, "\"path\":\"/missing\"") && says(0, "\"status\":404"));
+  c = newest();
+  CHECK(c != NULL && mg_http_aim(c, later));
+  mg_http_reply(c, 200, NULL, "at last");
+  mg_http_unaim(c);
+  mg_touch(c);
+  CHECK(UNTIL(answers(&p) == 2));
+  CHECK_INT(told, 2);
+  CHECK(says(1, "\"path\":\"/later\"") && says(1, "\"bytes_out\":7}"));
+  down(&p);
+}
+
+LOOP_TEST(an_upgrade_is_told_with_101) {
+  struct peer p = up();
+  say(&p, "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  CHECK(UNTIL(has(&p, "101 Switching")));
+  CHECK_INT(told, 1);
+  CHECK(says(0, "\"status\":101") && strstr(lines[0], "aborted") == NULL);
+  down(&p);
+}
+
+LOOP_TEST(answers_without_a_handler_are_told) {
+  struct peer p = up();
+  CHECK(mg_route_static(server, mg_str("/s"), 203, mg_str(""), mg_str("static")));
+  say(&p, GET("/s"));
+  CHECK(UNTIL(told == 1));
+  CHECK(says(0, "\"status\":203") && says(0, "\"bytes_out\":6}"));
+  down(&p);
+}
+
+LOOP_TEST(only_http_listeners_have_one) {
+  struct mg_connection *lc;
+  loop_up();
+  lc = mg_listen(&mgr, "tcp://127.0.0.1:0", serve, NULL);
+  CHECK(lc != NULL && !mg_http_log(lc, take, &told));
+  loop_down();
+}
+
+CHECK_MAIN
