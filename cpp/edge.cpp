@@ -2,6 +2,7 @@
 #include "edge.h"
 
 #include "errors.h"
+#include "event_queue.h"
 
 namespace py = pybind11;
 
@@ -28,9 +29,22 @@ bool set_compression(mg_connection *c, py::tuple t) {
   return mg_http_compress(c, &o) || refused(c, "compress", codings);
 }
 
+void log_record(void *queue, int level, Str json) {
+  static const int levels[] = {level_info, 3, 4};  // by MG_HTTP_LOG_…: info, warning, error
+  (void)event_queue_push_json(static_cast<EventQueue *>(queue), levels[level], json.buf, json.len);  // refused: the queue counts it
+}
+
+// The queue is the loop's until it is closed: its last records are made when its connections are.
+bool set_access_log(Loop &loop, mg_connection *c, py::handle pipeline) {
+  EventQueue *queue = event_queue_of(pipeline.ptr());
+  if (!queue) return false;
+  loop.logs.push_back(reinterpret_cast<PyObject *>(queue));
+  return mg_http_log(c, log_record, queue) || refused(c, "access_log", "this listener does not speak HTTP");
+}
+
 }  // namespace
 
-bool edge_apply(mg_connection *c, py::handle edge) {
+bool edge_apply(Loop &loop, mg_connection *c, py::handle edge) {
   if (edge.is_none()) return true;
   auto t = py::reinterpret_borrow<py::tuple>(edge);
   auto proxy = t[1].cast<std::string>(), trusted = t[2].cast<std::string>();
@@ -38,7 +52,7 @@ bool edge_apply(mg_connection *c, py::handle edge) {
   if (!t[0].is_none() && !set_compression(c, t[0].cast<py::tuple>())) return false;
   if (!proxy.empty() && !mg_proxy_from(c, mg_str_n(proxy.data(), proxy.size()))) return refused(c, "proxy_protocol", proxy);
   if (!trusted.empty() && !mg_http_trust(c, mg_str_n(trusted.data(), trusted.size()), fields)) return refused(c, "trusted_proxies", trusted);
-  return true;
+  return t[4].is_none() || set_access_log(loop, c, t[4]);
 }
 
 py::tuple edge_codings() {

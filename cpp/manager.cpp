@@ -168,7 +168,7 @@ py::object listen(Loop &l, const std::string &url, py::object handler, py::objec
     Site *site = l.site_new(h.get(), default_events(is_http) | l.extra_events);
     mg_connection *c = is_http ? mg_http_listen_with(&l.mgr, url.c_str(), Loop::on_event, site, &opts)
                                : mg_listen_with(&l.mgr, url.c_str(), Loop::on_event, site, &opts);
-    if (c && !edge_apply(c, edge)) {
+    if (c && !edge_apply(l, c, edge)) {
       mg_close_conn(c);
       return {};
     }

@@ -19,4 +19,5 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   bind_pool(m);        // jobs answer through connections
   bind_manager(m);     // owns them all
   bind_event_queue(m);
+  bind_core_log(m);    // into an event queue
 }

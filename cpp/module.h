@@ -11,6 +11,7 @@ void bind_timer(pybind11::module_ &m);
 void bind_pool(pybind11::module_ &m);
 void bind_manager(pybind11::module_ &m);
 void bind_json(pybind11::module_ &m);
+void bind_core_log(pybind11::module_ &m);
 void bind_util(pybind11::module_ &m);
 void bind_forms(pybind11::module_ &m);
 void bind_event_queue(pybind11::module_ &m);

@@ -1,4 +1,4 @@
-"""What stands between a client and a listener: compression of answers, proxies in front."""
+"""What stands between a client and a listener: compression of answers, proxies in front, the access log."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._core import build_info
+
+if TYPE_CHECKING:
+    from .sinks import Pipeline
 
 TRUSTED_HEADERS = {
     "forwarded": 1,
@@ -65,6 +68,7 @@ class Edge(NamedTuple):
     proxy_protocol: str
     trusted_proxies: str
     trusted_fields: int
+    access_log: Pipeline | None
 
 
 def edge(
@@ -72,15 +76,17 @@ def edge(
     proxy_protocol: Sequence[str],
     trusted_proxies: Sequence[str],
     trusted_headers: Sequence[str],
+    access_log: Pipeline | None = None,
 ) -> Edge | None:
     """Checked arguments of listen(); None when nothing is asked for."""
-    if not (compress or proxy_protocol or trusted_proxies):
+    if not (compress or proxy_protocol or trusted_proxies or access_log is not None):
         return None
     return Edge(
         _compression(compress),
         _networks("proxy_protocol", proxy_protocol),
         _networks("trusted_proxies", trusted_proxies),
         _fields(trusted_headers),
+        access_log,
     )
 
 

@@ -1,0 +1,190 @@
+"""Manager.listen(access_log=...): records made in C, through real clients."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+import pymongoose
+from pymongoose import MG_EV_HTTP_MSG, Manager
+from pymongoose.sinks import Pipeline, Sink
+
+
+class Kept(Sink):
+    """Events, for those who wait for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[dict[str, Any]] = []
+        self._came = threading.Condition()
+
+    async def write(self, event: dict[str, Any]) -> None:
+        with self._came:
+            self.events.append(event)
+            self._came.notify_all()
+
+    def wait(self, n: int) -> list[dict[str, Any]]:
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.events) >= n, 10), self.events
+            return list(self.events)
+
+
+@contextmanager
+def serving(handler: Any, sink: Sink, **options: Any) -> Iterator[tuple[str, Manager]]:
+    with Pipeline([sink]) as log, Manager(handler, workers=2) as mgr:
+        site = mgr.listen("http://127.0.0.1:0", access_log=log, **options)
+        site.respond("/fixed", 200, b"fixed")
+        thread = threading.Thread(target=mgr.run, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{site.local_addr[1]}", mgr
+        finally:
+            mgr.stop()
+            thread.join(10)
+
+
+def handler(conn: Any, ev: int, data: Any) -> None:
+    if ev != MG_EV_HTTP_MSG:
+        return
+    if data.uri == "/raises":
+        raise RuntimeError("on purpose")
+    if data.uri == "/worker":
+        conn.offload(lambda: b"from a worker")
+    elif data.uri == "/stream":
+        with conn.start_response(200) as body:
+            body.write(b"12345")
+            body.write(b"678")
+    else:
+        conn.reply(200, "hello")
+
+
+def test_every_answer_is_told_whoever_gave_it() -> None:
+    sink = Kept()
+    with serving(handler, sink) as (url, _), httpx.Client(base_url=url) as client:
+        for n, path in enumerate(["/", "/fixed", "/worker", "/stream", "/raises"], 1):
+            client.get(path)
+            sink.wait(n)
+    told = [(e["path"], e["status"], e["bytes_out"], e["level"]) for e in sink.events]
+    assert told[:4] == [
+        ("/", 200, 5, "info"),
+        ("/fixed", 200, 5, "info"),
+        ("/worker", 200, 13, "info"),
+        ("/stream", 200, 8, "info"),
+    ]
+    assert told[4][:2] == ("/raises", 500)
+    assert told[4][3] == "error"
+
+
+def test_a_record_has_what_the_client_said() -> None:
+    sink = Kept()
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    headers = {"User-Agent": "probe/1", "X-Request-ID": "r-1", "traceparent": trace}
+    with serving(handler, sink) as (url, _):
+        httpx.post(url + "/a%20b?q=1", headers=headers, content=b"abc")
+        (event,) = sink.wait(1)
+    assert event["client"] == "127.0.0.1"
+    assert event["method"] == "POST"
+    assert (event["path"], event["query"]) == ("/a%20b", "q=1")
+    assert (event["user_agent"], event["request_id"]) == ("probe/1", "r-1")
+    assert event["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert event["parent_id"] == "00f067aa0ba902b7"
+    assert (event["bytes_in"], event["bytes_out"]) == (3, 5)
+    assert event["duration_ms"] >= 0
+    assert "aborted" not in event
+
+
+def test_the_client_is_the_one_behind_a_trusted_proxy() -> None:
+    sink = Kept()
+    with serving(handler, sink, trusted_proxies=["127.0.0.1/32"]) as (url, _):
+        httpx.get(url, headers={"X-Forwarded-For": "192.0.2.7"})
+        (event,) = sink.wait(1)
+    assert event["client"] == "192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"BAD\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"],
+)
+def test_a_refused_head_is_told_with_its_reason(request_bytes: bytes) -> None:
+    sink = Kept()
+    with serving(handler, sink) as (url, _):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as sock:
+            sock.sendall(request_bytes)
+            assert b" 400 " in sock.recv(4096)
+        (event,) = sink.wait(1)
+    assert event["status"] == 400
+    assert event["error"]
+    assert "method" not in event
+
+
+def test_hostile_bytes_stay_one_line_of_json() -> None:
+    lines: list[bytes] = []
+
+    class Lines(Kept):
+        async def write(self, event: dict[str, Any]) -> None:
+            lines.append(json.dumps(event).encode())
+            await super().write(event)
+
+    sink = Lines()
+    with serving(handler, sink) as (url, _):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as sock:
+            sock.sendall(
+                b'GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: a"b\\c\td\xe9\r\nReferer: "},{\r\n\r\n'
+            )
+            assert b" 200 " in sock.recv(4096)
+        (event,) = sink.wait(1)
+    assert event["user_agent"] == 'a"b\\c\td\xe9'
+    assert event["referer"] == '"},{'
+    assert len(lines) == 1
+
+
+def test_what_the_queue_refuses_is_counted_and_the_answers_go_on() -> None:
+    class Stuck(Sink):
+        async def write(self, event: dict[str, Any]) -> None:
+            raise AssertionError("the pipeline was never started")
+
+    log = Pipeline([Stuck()], max_events=4)
+    with Manager(handler) as mgr:
+        site = mgr.listen("http://127.0.0.1:0", access_log=log)
+        thread = threading.Thread(target=mgr.run, daemon=True)
+        thread.start()
+        with httpx.Client(base_url=f"http://127.0.0.1:{site.local_addr[1]}") as client:
+            assert {client.get("/").status_code for _ in range(10)} == {200}
+        mgr.stop()
+        thread.join(10)
+    refused = log.queue.counters()["refused"]
+    assert sum(refused.values()) + log.queue.counters()["accepted"] == 10
+
+
+def test_wrong_access_logs_are_refused_with_a_reason() -> None:
+    with Manager(handler) as mgr:
+        with pytest.raises(TypeError, match="Pipeline"):
+            mgr.listen("http://127.0.0.1:0", access_log=3)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="does not speak HTTP"):
+            mgr.listen("tcp://127.0.0.1:0", access_log=Pipeline([Kept()]))
+
+
+def test_the_engines_own_log_goes_into_a_pipeline() -> None:
+    sink = Kept()
+    with Pipeline([sink]) as log, Manager(handler) as mgr:
+        pymongoose.log_to(log)
+        pymongoose.log_set(pymongoose.MG_LL_DEBUG)
+        try:
+            mgr.listen("http://127.0.0.1:0")
+        finally:
+            pymongoose.log_set(pymongoose.MG_LL_NONE)
+            pymongoose.log_to(None)
+        event = sink.wait(1)[0]
+    assert event["logger"] == "pymongoose.core"
+    assert event["level"] == "debug"
+    assert "listening on http://127.0.0.1:0" in event["message"]
+    assert event["source"].startswith("conn.c:")
