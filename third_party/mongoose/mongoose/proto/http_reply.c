@@ -68,7 +68,7 @@ static void look_at_line(const char *p, const char *eol, struct own_headers *own
 }
 
 static void look_at(struct mg_str headers, struct own_headers *own) {
-  const char *p = headers.buf, *end = headers.buf + headers.len;
+  const char *p = headers.buf, *end = headers.len > 0 ? headers.buf + headers.len : p; /* nowhere has no end either */
   memset(own, 0, sizeof(*own));
   while (p < end) {
     const char *eol = (const char *) memchr(p, '\n', (size_t) (end - p));
