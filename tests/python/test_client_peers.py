@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from conftest import DEADLINE, Served, on_http
 
-from pymongoose import ClientLimits, ConnectionClosed, Manager
+from pymongoose import ClientLimits, ConnectionClosed, Manager, TlsError, TlsOpts, build_info
 
 BIG = os.urandom(3_000_000)
 
@@ -262,14 +262,14 @@ def test_uvicorn(mgr: Manager, tmp_path: Path) -> None:
 # -- proxies --
 
 
-@pytest.fixture(params=["tinyproxy"])
+@pytest.fixture(params=["tinyproxy", "squid"])
 def proxy(request: Any, tmp_path: Path) -> Iterator[str]:
     program, port = need(request.param), free_port()
     config = tmp_path / "conf"
     if request.param == "tinyproxy":
         config.write_text(
             f'Port {port}\nListen 127.0.0.1\nAllow 127.0.0.1\nBasicAuth u pw\nTimeout 30\nLogFile "{tmp_path}/l"\n'
-            f'PidFile "{tmp_path}/pid"\nConnectPort 443\n'
+            f'PidFile "{tmp_path}/pid"\n'  # without ConnectPort: any port
         )
         command = [program, "-d", "-c", str(config)]
     else:
@@ -306,6 +306,94 @@ def test_http_goes_through_a_proxy(proxy: str, serve: Callable[..., Served]) -> 
         method, uri, host, via = it.result(DEADLINE).json()
         assert (method, uri, host) == ("GET", "/a", f"127.0.0.1:{served.port}")
         assert via
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[str]:
+    """nginx with TLS, which says who its client is."""
+    if not build_info()["tls"]:
+        pytest.skip("a build without TLS")
+    pytest.importorskip("cryptography")
+    import certs
+
+    home = tmp_path / "secure"
+    home.mkdir()
+    leaf, port = certs.server(), free_port()
+    for name, data in (
+        ("big", BIG),
+        ("site.pem", leaf.pem),
+        ("site.key", leaf.key_pem),
+        ("ca.pem", certs.root().pem),
+    ):
+        (home / name).write_bytes(data)
+    (home / "nginx.conf").write_text(
+        f"""
+        daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 1;
+        {"user root;" if os.getuid() == 0 else ""}
+        events {{ worker_connections 256; }}
+        http {{
+          ssl_protocols TLSv1.2 TLSv1.3; access_log off; client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
+          fastcgi_temp_path {home}/f; uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
+          server {{
+            listen 127.0.0.1:{port} ssl; root {home};
+            ssl_certificate {home}/site.pem; ssl_certificate_key {home}/site.key;
+            ssl_client_certificate {home}/ca.pem; ssl_verify_client optional;
+            location /who {{ return 200 "$ssl_protocol $ssl_session_reused $ssl_client_verify $ssl_client_s_dn"; }}
+            location /old {{ return 301 /who; }}
+            location /down {{ return 302 http://127.0.0.1:{port}/who; }}
+          }}
+        }}"""
+    )
+    command = [
+        need("nginx"),
+        "-c",
+        str(home / "nginx.conf"),
+        "-p",
+        str(home),
+        "-e",
+        str(home / "e"),
+    ]
+    with running(command, port, home / "log"):
+        yield f"https://localhost:{port}"
+
+
+def test_nginx_with_tls(secure: str, mgr: Manager) -> None:
+    import certs
+
+    leaf = certs.client()
+    nobody = TlsOpts(ca=certs.root().pem)
+    alice = TlsOpts(ca=certs.root().pem, cert=leaf.pem, key=leaf.key_pem)
+    said = mgr.request("GET", secure + "/old", tls=nobody).result(DEADLINE)
+    assert (said.text.split()[0], said.text.split()[2]) == ("TLSv1.3", "NONE")
+    said = mgr.request("GET", secure + "/who", tls=alice).result(DEADLINE)
+    assert said.text.split()[2] == "SUCCESS"
+    assert "CN=alice" in said.text
+    assert mgr.request("GET", secure + "/big", tls=nobody).result(DEADLINE).body == BIG
+    asked = [mgr.request("GET", secure + "/big", tls=nobody, timeout=60) for _ in range(40)]
+    assert all(it.result(60).body == BIG for it in asked)
+    down = mgr.request("GET", secure + "/down", tls=nobody).exception(DEADLINE)
+    assert "allow_downgrade" in str(down)
+    untrusted = mgr.request("GET", secure + "/who").exception(DEADLINE)
+    assert isinstance(untrusted, TlsError)
+    other = mgr.request("GET", secure + "/who", tls=TlsOpts(ca=certs.root().pem, name="other.test"))
+    assert "hostname mismatch" in str(other.exception(DEADLINE))
+
+
+def test_https_goes_through_a_proxy_untouched(secure: str, proxy: str, mgr: Manager) -> None:
+    import certs
+
+    leaf = certs.client()
+    alice = TlsOpts(ca=certs.root().pem, cert=leaf.pem, key=leaf.key_pem)
+    refused = mgr.request("GET", secure + "/who", tls=alice, proxy=proxy).exception(DEADLINE)
+    assert "407" in str(refused)
+    proxy = proxy.replace("//", "//u:pw@")
+    for _ in range(3):
+        said = mgr.request("GET", secure + "/who", tls=alice, proxy=proxy).result(DEADLINE)
+        assert "CN=alice" in said.text
+    got = mgr.request("GET", secure + "/big", tls=alice, proxy=proxy).result(DEADLINE)
+    assert got.body == BIG
+    untrusted = mgr.request("GET", secure + "/who", proxy=proxy).exception(DEADLINE)
+    assert isinstance(untrusted, TlsError)
 
 
 def test_a_proxy_that_is_not_there(mgr: Manager) -> None:
