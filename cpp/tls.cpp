@@ -56,6 +56,10 @@ bool TlsArgs::init(PyObject *o) {
       !is_text(o, "client_auth", "optional", &optional) || !is_text(o, "client_auth", "required", &required)) {
     return false;
   }
+  if (opts_.name.len > 0 && memchr(opts_.name.buf, 0, opts_.name.len)) {
+    PyErr_SetString(PyExc_ValueError, "name: there is a NUL in it");
+    return false;
+  }
   opts_.skip_verification = skip;
   opts_.no_resumption = !resumption;
   opts_.client_auth = none ? MG_TLS_AUTH_NONE : optional ? MG_TLS_AUTH_OPTIONAL : required ? MG_TLS_AUTH_REQUIRED : MG_TLS_AUTH_DEFAULT;
@@ -106,6 +110,10 @@ PyObject *conn_tls_init(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObjec
     Bytes host;
     if (!host.init(a[1], "name")) return mg_tls_ctx_drop(ctx), nullptr;
     name.assign(host.data(), host.size());
+    if (name.find('\0') != std::string::npos) {
+      PyErr_SetString(PyExc_ValueError, "name: there is a NUL in it");
+      return mg_tls_ctx_drop(ctx), nullptr;
+    }
   }
   (void)mg_tls_attach(c, ctx, name.empty() ? nullptr : name.c_str());  // failures are MG_EV_ERROR
   mg_tls_ctx_drop(ctx);

@@ -22,6 +22,22 @@ def _pem(value: PemOrPath, name: str) -> bytes:
     raise TypeError(f"{name} must be str, bytes, a path or None, not {type(value).__name__}")
 
 
+def _shown(value: bytes) -> str:
+    """A path as it is; of anything that may have a key in it, its size."""
+    is_path = b"\n" not in value and (len(value) <= 60 or (len(value) < 1024 and b"." in value))
+    return repr(value) if is_path else f"<{len(value)} bytes>"
+
+
+def _show(it: object, secret: str = "key") -> str:
+    pems = {"ca", "cert", "ocsp"}
+    parts = []
+    for name in it.__slots__:  # type: ignore[attr-defined]
+        value = getattr(it, name)
+        if name != secret:
+            parts.append(f"{name}={_shown(value) if name in pems else repr(value)}")
+    return f"{type(it).__name__}({', '.join(parts)})"
+
+
 def _words(value: Iterable[str] | str, name: str) -> bytes:
     words = [value] if isinstance(value, str) else list(value)
     for word in words:
@@ -53,6 +69,9 @@ class TlsCert:
         put(self, "cert", _pem(cert, "cert"))
         put(self, "key", _pem(key, "key"))
         put(self, "names", _words(names, "names"))
+
+    def __repr__(self) -> str:
+        return _show(self)
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -116,7 +135,13 @@ class TlsOpts:
         if name is not None and not isinstance(name, str | bytes):
             raise TypeError(f"name must be str, bytes or None, not {type(name).__name__}")
         # Names with letters beyond ASCII are asked for in the form that certificates have them in (RFC 5890).
-        put(self, "name", name.encode("idna") if isinstance(name, str) and name else name or b"")
+        try:
+            host = name.encode("idna") if isinstance(name, str) and name else name or b""
+        except UnicodeError as exc:
+            raise ValueError(f"name: {name!r} is not a host's name: {exc}") from None
+        if len(host) > 255 or b"\0" in host or host[:1] == b".":
+            raise ValueError(f"name: {host!r} is not a host's name")
+        put(self, "name", host)
         put(self, "skip_verification", bool(skip_verification))
         certs = tuple(certs)
         for cert_ in certs:
@@ -135,6 +160,9 @@ class TlsOpts:
         put(self, "min_version", min_version)
         put(self, "resumption", bool(resumption))
         put(self, "ktls", bool(ktls))
+
+    def __repr__(self) -> str:
+        return _show(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ class Wire:
             max_headers=100,
             max_head=64 << 10,
             connect_timeout=10.0 if timeout is None else timeout,
+            tls_timeout=10.0 if timeout is None else timeout,
             send_high=256 << 10,
             send_low=64 << 10,
         )

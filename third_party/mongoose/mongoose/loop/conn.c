@@ -150,7 +150,7 @@ void mg_conn_hang_up(struct mg_connection *c) {
      * us theirs. What we accepted ourselves has none before the first fork. And if we are the forked process: the epoll set and
      * the socket's file are our parent's. */
     if (!mg_mgr_is_copy(c->mgr)) {
-      if (MG_UNLIKELY(c->is_tls)) mg_tls_end(c);
+      if (MG_UNLIKELY(c->is_tls)) (void) mg_tls_end(c);
       if (!c->is_accepted || !c->mgr->poller->close_forgets || mg_mgr_has_forked()) mg_conn_watch(c, 0);
       if (c->owns_path) mg_sock_unlink(fd_of(c));
     }

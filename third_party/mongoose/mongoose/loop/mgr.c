@@ -414,6 +414,7 @@ static void flush_one(struct mg_connection *c) {
     if (res == MG_OUT_EMPTY && c->send.buf != NULL) mg_out_release(c);
   }
   if (c->held != NULL) mg_out_swap(c, c->held);
+  if (MG_UNLIKELY(c->is_tls) && res == MG_OUT_EMPTY && ends(c) && !mg_tls_end(c)) res = MG_OUT_BLOCKED; /* the last word is output, too */
   if (MG_UNLIKELY(res == MG_OUT_FAILED)) {
     int err = errno;
     mg_out_discard(c);
@@ -452,7 +453,6 @@ static void flush_one(struct mg_connection *c) {
     }
     if (!c->is_shut) {
       c->is_shut = 1;
-      if (MG_UNLIKELY(c->is_tls)) mg_tls_end(c);
       mg_sock_shut((int) (size_t) c->fd);
     }
   }

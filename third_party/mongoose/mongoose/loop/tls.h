@@ -88,7 +88,7 @@ long mg_tls_sendfile(struct mg_connection *c, int fd, int64_t ofs, size_t len); 
 bool mg_tls_in_kernel(const struct mg_connection *c);   /* does the kernel encrypt the output? */
 size_t mg_tls_pending(struct mg_connection *c);         /* > 0: bytes can be had without the socket */
 void mg_tls_flush(struct mg_connection *c);             /* Mongoose's; nothing waits in here */
-void mg_tls_end(struct mg_connection *c);               /* close_notify, once, as far as the socket takes it */
+bool mg_tls_end(struct mg_connection *c);               /* close_notify, once. False: the socket is full, call again */
 const char *mg_tls_error(const struct mg_connection *c); /* why c->is_failed, NULL: not TLS's fault */
 
 /* ---- what was agreed on ---- */

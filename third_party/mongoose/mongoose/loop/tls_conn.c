@@ -79,8 +79,8 @@ static bool expect(struct mg_tls *t, const char *name, char *err) {
   size_t n = name != NULL ? strlen(name) : 0;
   bool ok = true;
   if (n > 0 && name[n - 1] == '.') n--; /* the root's dot is not part of certificates' names */
-  if (n > MG_TLS_NAME) {
-    snprintf(err, MG_TLS_ERR, "name: %lu bytes, %d are possible", (unsigned long) n, MG_TLS_NAME);
+  if (n > MG_TLS_NAME || (n > 0 && name[0] == '.')) { /* for OpenSSL a dot in front stands for all names below */
+    snprintf(err, MG_TLS_ERR, n > MG_TLS_NAME ? "name: more than %d bytes" : "name: begins with a dot", MG_TLS_NAME);
     return false;
   }
   if (n > 0) memcpy(t->sni, name, n);
@@ -120,6 +120,10 @@ bool mg_tls_attach(struct mg_connection *c, struct mg_tls_ctx *ctx, const char *
     mg_error_as(c, MG_ESTATE, "TLS is for stream connections");
     return false;
   }
+  if (c->tls != NULL && of(c)->started) { /* one session cannot be taken for another on the same bytes */
+    mg_error_as(c, MG_ESTATE, "TLS is spoken here already");
+    return false;
+  }
   if (c->recv.len > 0 && !c->is_tls) { /* whoever sits between could have put it there */
     mg_error_as(c, MG_ETLS, "%lu bytes came before TLS", (unsigned long) c->recv.len);
     return false;
@@ -142,6 +146,8 @@ bool mg_tls_attach(struct mg_connection *c, struct mg_tls_ctx *ctx, const char *
     mg_error_as(c, t == NULL ? MG_ENOMEM : MG_ETLS, "TLS: %s", err);
     return false;
   }
+  /* STARTTLS; for a connection that is yet to be announced the deadline is set when it is. */
+  if (!c->is_connecting && !c->is_resolving && !c->is_new) mg_read_due(c, c->listener->limits.tls_timeout > 0 ? c->mgr->now + c->listener->limits.tls_timeout : 0);
   mg_touch(c);
   return true;
 }
@@ -239,7 +245,7 @@ void mg_tls_handshake(struct mg_connection *c) {
 
 /* ---- bytes ---- */
 
-static long io_failed(struct mg_connection *c, int rc, const char *what) {
+static long io_failed(struct mg_connection *c, int rc, bool writing) {
   struct mg_tls *t = of(c);
   int e = SSL_get_error(t->ssl, rc);
   switch (e) {
@@ -249,13 +255,17 @@ static long io_failed(struct mg_connection *c, int rc, const char *what) {
       c->is_truncated = BIO_eof(SSL_get_rbio(t->ssl)) != 0;
       return 0;
     case SSL_ERROR_SYSCALL:
+      if (writing && (errno == ECONNRESET || errno == EPIPE)) { /* what the peer said before it hung up can still be read */
+        t->ended = true;
+        return MG_IO_RESET;
+      }
       t->broken = true;
       if (errno == ECONNRESET || errno == EPIPE || errno == 0) return MG_IO_RESET;
-      snprintf(t->why, sizeof(t->why), "%s: %s", what, strerror(errno));
+      snprintf(t->why, sizeof(t->why), "TLS: %s", strerror(errno));
       break;
     default: break;
   }
-  broke(c, what);
+  broke(c, "TLS");
   return MG_IO_ERR;
 }
 
@@ -269,7 +279,7 @@ long mg_tls_recv(struct mg_connection *c, void *buf, size_t len) {
   n = SSL_read(t->ssl, buf, len > INT_MAX ? INT_MAX : (int) len);
   if (MG_LIKELY(n > 0)) return n;
   c->tls_wants_write = SSL_want_write(t->ssl); /* TLS 1.3: an answer to a key update comes first */
-  return io_failed(c, n, "TLS");
+  return io_failed(c, n, false);
 }
 
 long mg_tls_send(struct mg_connection *c, const void *buf, size_t len) {
@@ -282,7 +292,7 @@ long mg_tls_send(struct mg_connection *c, const void *buf, size_t len) {
   n = SSL_write(t->ssl, buf, len > INT_MAX ? INT_MAX : (int) len);
   if (MG_LIKELY(n > 0)) return n;
   c->tls_wants_read = SSL_want_read(t->ssl);
-  return io_failed(c, n, "TLS");
+  return io_failed(c, n, true);
 }
 
 bool mg_tls_in_kernel(const struct mg_connection *c) {
@@ -300,7 +310,7 @@ long mg_tls_sendfile(struct mg_connection *c, int fd, int64_t ofs, size_t len) {
   n = SSL_sendfile(t->ssl, fd, (off_t) ofs, len, 0);
   if (n >= 0) return (long) n;
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return MG_IO_WAIT;
-  return io_failed(c, (int) n, "TLS");
+  return io_failed(c, (int) n, true);
 }
 
 size_t mg_tls_pending(struct mg_connection *c) {
@@ -312,14 +322,20 @@ void mg_tls_flush(struct mg_connection *c) {
   (void) c;
 }
 
-void mg_tls_end(struct mg_connection *c) {
+bool mg_tls_end(struct mg_connection *c) {
   struct mg_tls *t = of(c);
-  if (t == NULL || t->ended) return;
+  bool waits = false;
+  int rc;
+  if (t == NULL || (t->ended && !t->ending)) return true;
+  t->ending = false;
   t->ended = true;
-  if (!t->started || t->broken || c->is_tls_hs || c->is_failed || c->is_cut || mg_unsent(c) > 0) return;
+  if (!t->started || t->broken || c->is_tls_hs || c->is_failed || c->is_cut || mg_unsent(c) > 0) return true;
   ERR_clear_error();
-  (void) SSL_shutdown(t->ssl); /* the peer's answer is not waited for (RFC 8446 6.1) */
+  rc = SSL_shutdown(t->ssl); /* the peer's answer is not waited for (RFC 8446 6.1) */
+  if (rc < 0) waits = SSL_get_error(t->ssl, rc) == SSL_ERROR_WANT_WRITE;
   ERR_clear_error();
+  t->ending = waits;
+  return !waits;
 }
 
 const char *mg_tls_error(const struct mg_connection *c) {

@@ -29,6 +29,9 @@ bool mg_tls_available(void) {
   return true;
 }
 
+/* Elliptic curves, and the hybrid where OpenSSL has it. No finite fields: a few bytes of a client would cost 8192-bit arithmetic here. */
+static const char *const GROUPS[] = {"X25519MLKEM768:X25519:P-256:X448:P-521:P-384", "X25519:P-256:X448:P-521:P-384", "P-256:P-521:P-384"};
+
 /* ---- callbacks of OpenSSL ---- */
 
 static struct mg_tls *of(SSL *ssl) {
@@ -139,6 +142,16 @@ static bool set_ciphers(SSL_CTX *ssl, const struct mg_tls_opts *o, char *err) {
   return false;
 }
 
+static bool set_groups(SSL_CTX *ssl, char *err) {
+  size_t i;
+  for (i = 0; i < sizeof(GROUPS) / sizeof(GROUPS[0]); i++) {
+    if (SSL_CTX_set1_groups_list(ssl, GROUPS[i]) == 1) break;
+  }
+  if (i == sizeof(GROUPS) / sizeof(GROUPS[0])) return mg_tls_explain(err, "groups"), false;
+  ERR_clear_error(); /* of those it does not know */
+  return true;
+}
+
 static SSL_CTX *ssl_new(struct mg_tls_ctx *ctx, const struct mg_tls_opts *o, char *err) {
   SSL_CTX *ssl = SSL_CTX_new(ctx->is_client ? TLS_client_method() : TLS_server_method());
   bool any = o->skip_verification != 0, ok;
@@ -156,7 +169,7 @@ static SSL_CTX *ssl_new(struct mg_tls_ctx *ctx, const struct mg_tls_opts *o, cha
   SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(ssl, 1);
   if (SSL_CTX_get_security_level(ssl) < 2) SSL_CTX_set_security_level(ssl, 2);
-  ok = set_ciphers(ssl, o, err);
+  ok = set_ciphers(ssl, o, err) && set_groups(ssl, err);
   if (ctx->is_client) {
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     if (!o->no_resumption) SSL_CTX_sess_set_new_cb(ssl, mg_tls_new_session_cb);
@@ -294,7 +307,12 @@ static void mix(EVP_MD_CTX *md, struct mg_str s) {
   EVP_DigestUpdate(md, &n, sizeof(n));
   if (s.len > 0) EVP_DigestUpdate(md, s.buf, s.len);
   if (s.len > 0 && s.buf[0] != '-' && text_of(s, path, sizeof(path)) && stat(path, &st) == 0) { /* a file may change behind its name */
-    int64_t is[5] = {(int64_t) st.st_dev, (int64_t) st.st_ino, (int64_t) st.st_size, (int64_t) st.st_mtime, (int64_t) st.st_ctime};
+#if defined(__APPLE__)
+    int64_t part = (int64_t) st.st_mtimespec.tv_nsec;
+#else
+    int64_t part = (int64_t) st.st_mtim.tv_nsec; /* it may change twice in a second */
+#endif
+    int64_t is[6] = {(int64_t) st.st_dev, (int64_t) st.st_ino, (int64_t) st.st_size, (int64_t) st.st_mtime, (int64_t) st.st_ctime, part};
     EVP_DigestUpdate(md, is, sizeof(is));
   }
 }

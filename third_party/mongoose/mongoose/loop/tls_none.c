@@ -111,8 +111,9 @@ void mg_tls_flush(struct mg_connection *c) {
   (void) c;
 }
 
-void mg_tls_end(struct mg_connection *c) {
+bool mg_tls_end(struct mg_connection *c) {
   (void) c;
+  return true;
 }
 
 const char *mg_tls_error(const struct mg_connection *c) {

@@ -61,7 +61,8 @@ struct mg_tls {
   struct mg_tls_ctx *ctx;
   bool started;  /* the socket is known to ssl */
   bool broken;   /* a fatal error: not a byte more */
-  bool ended;    /* our close_notify is out */
+  bool ended;    /* nothing more is said: our close_notify is out, or the peer is gone */
+  bool ending;   /* … it waits for room in the socket */
   char sni[MG_TLS_NAME + 1];  /* the name that was asked for, or that we ask for */
   char peer[MG_TLS_NAME + 8]; /* clients: key of the session */
   char why[MG_TLS_ERR];

@@ -44,7 +44,7 @@ static struct mg_str read_file(const char *path, const char *option, bool secret
   FILE *fp = fopen(path, "rb");
   size_t cap = 0;
   if (fp == NULL) {
-    if (secret) {
+    if (secret || (strlen(path) > 60 && strchr(path, '.') == NULL)) { /* base64 has no dots: it may be a key in the wrong place */
       snprintf(err, MG_TLS_ERR, "%s: is neither PEM text nor the path of a file that can be read (%s)", option, strerror(errno));
     } else {
       snprintf(err, MG_TLS_ERR, "%s: %.150s: %s", option, path, strerror(errno));

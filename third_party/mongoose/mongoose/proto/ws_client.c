@@ -183,6 +183,9 @@ static void on_event(struct mg_connection *c, int ev, void *ev_data) {
     uint32_t ms = c->listener->limits.connect_timeout;
     if (!mg_send(c, h->request.buf, h->request.len)) c->is_closing = 1;
     mg_read_due(c, ms > 0 ? c->mgr->now + ms : 0);
+  } else if (ev == MG_EV_TLS_HS) { /* TLS had its own deadline; the answer has as long again */
+    uint32_t ms = c->listener->limits.connect_timeout;
+    mg_read_due(c, ms > 0 ? c->mgr->now + ms : 0);
   } else if (ev == MG_EV_READ) {
     read_answer(c, h);
   } else if (ev == MG_EV_ERROR) {
