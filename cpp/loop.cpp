@@ -268,7 +268,9 @@ void Loop::close() {
   if (mgr.wakeq) {
     while (timers) timer_stop(timers);
     mg_mgr_dispatch(&mgr);  // what was posted, and CLOSE events that are owed
-    mg_mgr_flush(&mgr);
+    do {
+      mg_mgr_flush(&mgr);
+    } while (mgr.line);
     last_stats = mgr.stats;
     mgr.wakeq = nullptr;  // ours from here on: somebody may be posting at this moment
     mg_mgr_free(&mgr);

@@ -108,6 +108,111 @@ LOOP_TEST(output_queued_between_polls_does_not_wait) {
   down(&p);
 }
 
+/* ---- bursts: output for more connections than one turn writes to ---- */
+
+enum { MANY = 200 };
+static struct peer many[MANY];
+static struct mg_connection *theirs[MANY];
+static int writes[MANY]; /* MG_EV_WRITE of theirs[i] */
+
+static void on_burst(struct mg_connection *c, int ev, void *ev_data) {
+  on_event(c, ev, ev_data);
+  for (int i = 0; ev == MG_EV_WRITE && i < MANY; i++) writes[i] += theirs[i] == c;
+}
+
+static struct peer up_with_many(void) {
+  struct peer p = up();
+  int n = 0;
+  mgr.sweep_ms = 0; /* it visits all, and is not what is looked at here */
+  for (int i = 0; i < MANY; i++) many[i] = dial(server);
+  CHECK(UNTIL(accepted == MANY + 1));
+  turns(10);
+  for (struct mg_connection *k = mgr.conns; k != NULL; k = k->next) {
+    if (!k->is_accepted) continue;
+    if (n < MANY) {
+      k->fn = on_burst;
+      theirs[n++] = k;
+    } else {
+      conn = k; /* the oldest: p's */
+    }
+  }
+  CHECK_INT(n, MANY);
+  CHECK(conn != NULL);
+  memset(writes, 0, sizeof(writes));
+  return p;
+}
+
+static void say_to_many(const char *text) {
+  for (int i = 0; i < MANY; i++) CHECK(mg_send(theirs[i], text, strlen(text)));
+}
+
+static int have(const char *text) {
+  int n = 0;
+  for (int i = 0; i < MANY; i++) n += pump(&many[i]) && many[i].len == strlen(text) && memcmp(many[i].buf, text, many[i].len) == 0;
+  return n;
+}
+
+static void down_with_many(struct peer *p) {
+  for (int i = 0; i < MANY; i++) hang_up(&many[i]);
+  down(p);
+}
+
+LOOP_TEST(a_burst_is_written_in_parts_and_others_are_answered_between_them) {
+  struct peer p = up_with_many();
+  say_to_many("burst");
+  mg_mgr_poll(&mgr, 0);
+  CHECK(mgr.line != NULL);
+  CHECK_INT(mg_mgr_timeout(&mgr), 0);
+  say(&p, "x");
+  CHECK(UNTIL(has(&p, "x")));
+  CHECK(have("burst") < MANY);
+  alarm(20);
+  while (have("burst") < MANY) mg_mgr_poll(&mgr, -1); /* no wait is for ever while somebody stands in line */
+  alarm(0);
+  CHECK(mgr.line == NULL);
+  down_with_many(&p);
+}
+
+LOOP_TEST(what_is_added_for_somebody_in_line_leaves_in_the_same_write) {
+  struct peer p = up_with_many();
+  int once = 0, twice = 0;
+  say_to_many("a");
+  mg_mgr_poll(&mgr, 0);
+  say_to_many("b");
+  CHECK(UNTIL(have("ab") == MANY));
+  turns(2); /* MG_EV_WRITE comes a turn later */
+  for (int i = 0; i < MANY; i++) once += writes[i] == 1, twice += writes[i] == 2;
+  CHECK_INT(once + twice, MANY);
+  CHECK(twice > 0 && once > twice); /* only the first part had gone when the second message came */
+  down_with_many(&p);
+}
+
+LOOP_TEST(who_closes_in_line_is_told_once_and_the_others_keep_their_places) {
+  struct peer p = up_with_many();
+  int last = MANY - 1;
+  say_to_many("a");
+  mg_mgr_poll(&mgr, 0);
+  CHECK(theirs[last]->in_line && theirs[last - 1]->in_line && theirs[last - 2]->in_line);
+  mg_close_conn(theirs[last]);
+  theirs[last - 1]->is_closing = 1;
+  mg_touch(theirs[last - 1]);
+  hang_up(&many[last - 2]);
+  CHECK(UNTIL(closes == 3 && mgr.line == NULL));
+  CHECK_INT(have("a"), MANY - 2); /* what was queued is still tried by is_closing, not after mg_close_conn */
+  turns(3);
+  CHECK_INT(closes, 3);
+  down_with_many(&p);
+}
+
+LOOP_TEST(a_loop_ends_while_somebody_stands_in_line) {
+  struct peer p = up_with_many();
+  say_to_many("a");
+  mg_mgr_poll(&mgr, 0);
+  CHECK(mgr.line != NULL);
+  down_with_many(&p);
+  CHECK_INT(closes, MANY + 1);
+}
+
 LOOP_TEST(a_sweep_of_zero_tells_nobody_and_notices_what_was_touched) {
   struct peer p = up();
   int before;

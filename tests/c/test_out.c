@@ -149,6 +149,33 @@ LOOP_TEST(a_slow_reader_gets_every_byte_in_its_place) {
   down(&p);
 }
 
+LOOP_TEST(what_follows_in_a_chunk_is_one_piece_with_what_is_before_it) {
+  struct peer p = up();
+  struct mg_chunk *k = mg_chunk_new(12), *other = mg_chunk_new(4);
+  char *at = k->data;
+  memcpy(at, "abcdefghijkl", 12);
+  memcpy(other->data, "wxyz", 4);
+  CHECK(mg_send_chunk(conn, k, at, 3) && mg_send_chunk(conn, k, at + 3, 3));
+  CHECK(conn->segs == conn->last_seg && conn->segs->len == 6);
+  CHECK_INT(mg_unsent(conn), 6);
+  CHECK(mg_send_chunk(conn, k, at + 7, 1)); /* not what follows */
+  CHECK(mg_send(conn, "-", 1));
+  CHECK(mg_send_chunk(conn, k, at + 8, 1)); /* it follows, but there is something between */
+  CHECK(mg_send_chunk(conn, other, other->data, 2) && mg_send_chunk(conn, other, other->data + 2, 2));
+  CHECK_INT(mg_unsent(conn), 13);
+  CHECK(mg_chunk_shared(k) && mg_chunk_shared(other));
+  CHECK(UNTIL(has(&p, "abcdefh-iwxyz")));
+  CHECK(!mg_chunk_shared(k) && !mg_chunk_shared(other));
+  CHECK(mg_send_chunk(conn, k, at, 3));
+  mg_close_conn(conn);
+  CHECK(!mg_send_chunk(conn, k, at + 3, 3)); /* dead */
+  CHECK(UNTIL(closes == 1));
+  CHECK(!mg_chunk_shared(k));
+  mg_chunk_drop(k);
+  mg_chunk_drop(other);
+  down(&p);
+}
+
 LOOP_TEST(references_are_given_back_once_on_every_path) {
   static char big[8 << 20];
   struct peer p = up();

@@ -87,6 +87,61 @@ LOOP_TEST(a_large_message_is_one_block_that_all_share) {
   for (int i = 0; i < N; i++) CHECK_FRAME(&peers[i], 0x82, big, sizeof(big));
   down();
 }
+static size_t pieces(const struct mg_connection *c) {
+  size_t n = 0;
+  for (const struct mg_seg *s = c->segs; s != NULL; s = s->next) n++;
+  return n;
+}
+LOOP_TEST(messages_that_wait_together_are_few_pieces_and_each_member_hears_its_own) {
+  enum { ROUNDS = 200, SIZE = 1500 };
+  static char text[2 * ROUNDS][SIZE];
+  struct mg_ws_site *site;
+  up("");
+  for (int i = 0; i < N; i++) CHECK(mg_ws_join(conns[i], ROOM));
+  CHECK(mg_ws_join(conns[0], mg_str("other")) && mg_ws_join(conns[1], mg_str("other")));
+  for (int k = 0; k < 2 * ROUNDS; k++) memset(text[k], 'a' + k % 26, SIZE);
+  for (int k = 0; k < ROUNDS; k++) { /* nobody sends meanwhile */
+    struct mg_str s = mg_str_n(text[k], SIZE);
+    CHECK_INT(k % 50 == 7 ? mg_ws_broadcast_from(conns[2], ROOM, WEBSOCKET_OP_TEXT, s) : mg_ws_broadcast(&mgr, ROOM, WEBSOCKET_OP_TEXT, s),
+              k % 50 == 7 ? N - 1 : N);
+  }
+  CHECK(pieces(conns[0]) < 20);
+  CHECK(pieces(conns[2]) < 30); /* where one is left out, the next begins anew */
+  for (int k = ROUNDS; k < 2 * ROUNDS; k++) {
+    struct mg_str s = mg_str_n(text[k], SIZE);
+    CHECK_INT(mg_ws_broadcast(&mgr, k % 2 ? ROOM : mg_str("other"), WEBSOCKET_OP_TEXT, s), k % 2 ? N : 2);
+  }
+  for (int i = 0; i < N; i++) {
+    for (int k = 0; k < 2 * ROUNDS; k++) {
+      bool hears = k < ROUNDS ? i != 2 || k % 50 != 7 : k % 2 || i < 2;
+      if (hears) CHECK_FRAME(&peers[i], 0x81, text[k], SIZE);
+    }
+    turns(2);
+    CHECK(pump(&peers[i]) && peers[i].len == 0);
+  }
+  site = (struct mg_ws_site *) mgr.ws_site;
+  CHECK(site->log != NULL && !mg_chunk_shared(site->log));
+  CHECK_INT(mg_ws_broadcast(&mgr, ROOM, WEBSOCKET_OP_TEXT, mg_str_n(text[0], SIZE)), N);
+  CHECK(site->log->used <= SIZE + MG_WS_HEAD_MAX); /* all had sent theirs: from the start again */
+  for (int i = 0; i < N; i++) CHECK_FRAME(&peers[i], 0x81, text[0], SIZE);
+  down();
+}
+LOOP_TEST(a_group_that_says_little_holds_no_more_than_it_said) {
+  static char text[2000];
+  struct mg_ws_site *site;
+  char name[8] = "a";
+  up("");
+  for (int i = 0; i < N; i++, name[0]++) CHECK(mg_ws_join(conns[i], mg_str(name)));
+  for (int round = 0; round < 10; round++) {
+    for (name[0] = 'a'; name[0] < 'a' + N; name[0]++) {
+      CHECK_INT(mg_ws_broadcast(&mgr, mg_str(name), WEBSOCKET_OP_BINARY, mg_str_n(text, sizeof(text))), 1);
+      site = (struct mg_ws_site *) mgr.ws_site;
+      CHECK(site->log->size <= sizeof(text) + MG_WS_HEAD_MAX);
+    }
+  }
+  for (int i = 0; i < 10 * N; i++) CHECK_FRAME(&peers[i / 10], 0x82, text, sizeof(text));
+  down();
+}
 static void fill(int times) {
   static char big[100000];
   for (int i = 0; i < times; i++) {

@@ -121,6 +121,7 @@ struct mg_connection {
   unsigned is_paused : 1;  /* a listener that does not accept for now */
   unsigned in_ready : 1;   /* list membership */
   unsigned in_dirty : 1;
+  unsigned in_line : 1;
   unsigned in_after : 1;
   unsigned is_new : 1;     /* accepted in wait, not announced yet */
   unsigned is_dead : 1;    /* descriptor closed, MG_EV_CLOSE is owed */
@@ -142,7 +143,7 @@ struct mg_connection {
   char *tls_name;          /* host of a TLS client's URL */
   const char *alpn;        /* what is spoken here, for TLS to offer and accept (RFC 7301); NULL: nothing */
   struct mg_connection *prev;
-  struct mg_connection *ready_next, *dirty_next, *after_next;
+  struct mg_connection *ready_next, *dirty_next, *line_next, *after_next;
   const struct mg_proto *proto;
   struct mg_lookup *lookup; /* of the peer's name: under way, or the addresses that are left to try */
   struct mg_listener *listener; /* limits and routes; also clients have one */
@@ -219,6 +220,7 @@ struct mg_mgr {
   unsigned nconns, npaused; /* open; listeners that wait for room */
   struct mg_connection *ready, **ready_last; /* has something to dispatch */
   struct mg_connection *dirty, **dirty_last; /* has output, or flags changed */
+  struct mg_connection *line, **line_last;   /* waits for its flush: a turn has only so many */
   struct mg_connection *after, **after_last; /* flush left an event to tell */
   struct mg_connection *spare;               /* structs for reuse */
   struct mg_chunk *block;                    /* where this turn's reads go */
@@ -261,6 +263,8 @@ struct mg_connection *mg_alloc_conn(struct mg_mgr *mgr);
 bool mg_send(struct mg_connection *c, const void *buf, size_t len);
 /* The same without a copy: buf must stay until done(arg) is called, which always happens, on failure before returning. */
 bool mg_send_ref(struct mg_connection *c, const char *buf, size_t len, void (*done)(void *), void *arg);
+/* The same with a part of a chunk, which is held until then; what follows in it what was sent last becomes one piece with that. */
+bool mg_send_chunk(struct mg_connection *c, struct mg_chunk *k, const char *buf, size_t len);
 /* Part of a file, by sendfile; the descriptor is closed afterwards, on failure too. */
 bool mg_send_file(struct mg_connection *c, int fd, int64_t ofs, size_t len);
 /* The same, but the descriptor stays the caller's and open until done(arg), which is always called. */
@@ -292,7 +296,7 @@ void mg_mgr_poll(struct mg_mgr *mgr, int ms);
 void mg_mgr_tick(struct mg_mgr *mgr); /* read the clock: before a wait that does not follow a flush at once */
 void mg_mgr_wait(struct mg_mgr *mgr, int ms); /* ms: -1 for ever */
 void mg_mgr_dispatch(struct mg_mgr *mgr);
-void mg_mgr_flush(struct mg_mgr *mgr);
+void mg_mgr_flush(struct mg_mgr *mgr); /* of a burst (a broadcast) only a part: mgr->line is the rest, and wait does not block before it */
 bool mg_mgr_owes(const struct mg_mgr *mgr); /* flush left events to tell: dispatch soon, wait will not block */
 int mg_mgr_fd(const struct mg_mgr *mgr);     /* readable when wait would find something; -1 when the poller has none */
 int mg_mgr_timeout(const struct mg_mgr *mgr); /* ms until the next poll is due, -1: none. Ask before each wait on the fd: only then do

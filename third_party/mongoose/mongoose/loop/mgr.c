@@ -1,6 +1,7 @@
 /* mgr.c - the loop: wait, dispatch, flush. Work is in proportion to what is ready, never to what is open.
  *
  *   wait ──(ready list)──> dispatch ──(dirty list)──> flush ──(after list: closed, written)──> next dispatch
+ *                                                       └──(line: the rest of a burst)──> next flush
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,6 +20,7 @@
 
 enum {
   EVENTS = 32,        /* readiness taken per wait: what the processor's caches hold from its receive to its send */
+  FLUSHES = 64,       /* of a burst that are flushed in one turn; more than EVENTS, so that answers are no burst */
   SWEEP_MS = 50,      /* rate of the sweep for flags that were set directly */
   SWEEP_FREE = 64,    /* up to this many connections it runs in every turn: it costs nothing */
 };
@@ -134,6 +136,10 @@ static uint64_t least(uint64_t a, uint64_t b) {
   return a < b ? a : b;
 }
 
+static bool has_output(const struct mg_mgr *mgr) { /* dirty: something was queued between two polls */
+  return mgr->dirty != NULL || mgr->line != NULL;
+}
+
 static bool sweeps(const struct mg_mgr *mgr) {
   return mgr->sweep_ms > 0 && mgr->nconns > 0;
 }
@@ -141,7 +147,7 @@ static bool sweeps(const struct mg_mgr *mgr) {
 int mg_mgr_timeout(const struct mg_mgr *mgr) {
   uint64_t now = mg_millis(), t;
   if (mgr->wakeq == NULL) return -1;
-  if (mg_mgr_owes(mgr) || mgr->dirty != NULL || !mg_wakeq_arm(mgr->wakeq)) return 0; /* posts ring from here on */
+  if (mg_mgr_owes(mgr) || has_output(mgr) || !mg_wakeq_arm(mgr->wakeq)) return 0; /* posts ring from here on */
   t = least(mg_timer_next((struct mg_timer **) (size_t) &mgr->timers, now), mg_wheel_next((struct mg_wheel *) (size_t) &mgr->wheel, now));
   if (sweeps(mgr)) t = least(t, now - mgr->last_sweep >= mgr->sweep_ms ? 0 : mgr->sweep_ms - (now - mgr->last_sweep));
   return t > 0x7fffffff ? -1 : (int) t;
@@ -149,7 +155,7 @@ int mg_mgr_timeout(const struct mg_mgr *mgr) {
 
 static int wait_ms(struct mg_mgr *mgr, int ms) {
   uint64_t t;
-  if (ms == 0 || mg_mgr_owes(mgr) || mgr->dirty != NULL) return 0; /* dirty: something was queued between two polls */
+  if (ms == 0 || mg_mgr_owes(mgr) || has_output(mgr)) return 0;
   t = least(mg_timer_next(&mgr->timers, mgr->now), mg_wheel_next(&mgr->wheel, mgr->now));
   if (sweeps(mgr)) t = least(t, mgr->sweep_ms);
   if (ms < 0) return t > 0x7fffffff ? -1 : (int) t;
@@ -191,8 +197,8 @@ void mg_mgr_tick(struct mg_mgr *mgr) {
 }
 
 /* With thousands of connections each is out of the caches when its turn comes: its lines travel while the one before is served. */
-static void prefetch(const struct mg_ready *r) {
-  const char *p = (const char *) r->who;
+static void prefetch(const void *conn) {
+  const char *p = (const char *) conn;
   size_t i;
   for (i = 0; i < sizeof(struct mg_connection); i += 64) __builtin_prefetch(p + i, 1);
 }
@@ -212,7 +218,7 @@ void mg_mgr_wait(struct mg_mgr *mgr, int ms) {
   mg_mgr_tick(mgr);
   mgr->interrupted = interrupted != 0;
   for (i = 0; i < n; i++) {
-    if (i + 1 < n) prefetch(&found[i + 1]);
+    if (i + 1 < n) prefetch(found[i + 1].who);
     if (found[i].who == mgr) {
       mg_wakeq_clear(mgr->wakeq);
       mgr->interrupted = true; /* a poke without a message is a signal's way to say "look" */
@@ -321,7 +327,7 @@ static void tell_after(struct mg_mgr *mgr) {
       c->put = 0;
       mg_call(c, MG_EV_WRITE, &n);
     }
-    if (c->is_dead && !c->in_ready && !c->in_dirty) {
+    if (c->is_dead && !c->in_ready && !c->in_dirty && !c->in_line) {
       mg_conn_bury(c);
     } else if (c->is_dead) {
       mg_conn_after(c); /* a list still knows it: next turn */
@@ -461,11 +467,38 @@ static void flush_one(struct mg_connection *c) {
   if (goes_on) mg_touch(c);
 }
 
+/* Writing to a thousand members of a group takes milliseconds. So a burst stands in line, and between its parts the loop looks at what
+ * came meanwhile: others are answered, and what is said to the same members until their turn comes leaves in the same write. */
 void mg_mgr_flush(struct mg_mgr *mgr) {
-  struct mg_connection *c, *next;
+  struct mg_connection *fresh = NULL, **last = &fresh, *c, *next;
+  unsigned n = 0;
   for (c = take(&mgr->dirty, &mgr->dirty_last); c != NULL; c = next) {
     next = c->dirty_next;
     c->in_dirty = 0;
+    if (c->in_line) continue; /* it keeps its place */
+    c->in_line = 1;
+    c->line_next = NULL;
+    *last = c;
+    last = &c->line_next;
+    n++;
+  }
+  if (n <= FLUSHES) { /* answers do not wait behind a burst */
+    for (c = fresh; c != NULL; c = c->line_next) {
+      c->in_line = 0;
+      flush_one(c);
+    }
+  } else {
+    *mgr->line_last = fresh;
+    mgr->line_last = last;
+  }
+  for (n = 0; n < FLUSHES && (c = mgr->line) != NULL; n++) {
+    mgr->line = c->line_next;
+    if (mgr->line != NULL) {
+      prefetch(mgr->line);
+    } else {
+      mgr->line_last = &mgr->line;
+    }
+    c->in_line = 0;
     flush_one(c);
   }
   mg_mgr_tick(mgr);
@@ -524,6 +557,7 @@ void mg_mgr_init(struct mg_mgr *mgr) {
   memset(mgr, 0, sizeof(*mgr));
   mgr->ready_last = &mgr->ready;
   mgr->dirty_last = &mgr->dirty;
+  mgr->line_last = &mgr->line;
   mgr->after_last = &mgr->after;
   mgr->epoll_fd = mgr->pipe = -1;
   mgr->dnstimeout = 3000;
@@ -568,6 +602,7 @@ void mg_mgr_free(struct mg_mgr *mgr) {
   do { /* the lists are threaded through the connections, so they go first, each time */
     take(&mgr->ready, &mgr->ready_last);
     take(&mgr->dirty, &mgr->dirty_last);
+    take(&mgr->line, &mgr->line_last);
     take(&mgr->after, &mgr->after_last);
     c = mgr->conns;
     if (c != NULL) mg_conn_bury(c);
@@ -592,6 +627,7 @@ void mg_mgr_free(struct mg_mgr *mgr) {
   memset(mgr, 0, sizeof(*mgr));
   mgr->ready_last = &mgr->ready;
   mgr->dirty_last = &mgr->dirty;
+  mgr->line_last = &mgr->line;
   mgr->after_last = &mgr->after;
   mgr->epoll_fd = mgr->pipe = -1;
 }

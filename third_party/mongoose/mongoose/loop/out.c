@@ -132,6 +132,22 @@ bool mg_send_ref(struct mg_connection *c, const char *buf, size_t len, void (*do
   return add_seg(c, (struct mg_seg){.buf = buf, .len = len, .fd = -1, .done = done, .arg = arg});
 }
 
+static void drop_chunk(void *arg) {
+  mg_chunk_drop((struct mg_chunk *) arg);
+}
+
+bool mg_send_chunk(struct mg_connection *c, struct mg_chunk *k, const char *buf, size_t len) {
+  struct mg_seg *s = c->last_seg;
+  if (s == NULL || s->arg != k || s->done != drop_chunk || s->buf + s->len != buf || c->tail_start != c->send.len || c->is_dead) {
+    return mg_send_ref(c, buf, len, drop_chunk, mg_chunk_hold(k));
+  }
+  if (c->proto != NULL && c->proto->sending_ref != NULL) c->proto->sending_ref(c, buf, len);
+  s->len += len;
+  c->seg_bytes += len;
+  note_queued(c);
+  return true;
+}
+
 bool mg_send_file(struct mg_connection *c, int fd, int64_t ofs, size_t len) {
   if (len == 0) {
     close(fd);
@@ -263,6 +279,7 @@ static ssize_t write_memory(struct mg_connection *c, bool more) {
     iov[n++] = (struct iovec){(void *) (size_t) s->buf, s->len};
   }
   if (s == NULL && c->send.len > at) iov[n++] = (struct iovec){c->send.buf + at, c->send.len - at};
+  if (n == 1) return send(fd_of(c), iov[0].iov_base, iov[0].iov_len, flags); /* the kernel has less to look at */
   memset(&msg, 0, sizeof(msg));
   msg.msg_iov = iov;
   msg.msg_iovlen = (size_t) n;

@@ -75,6 +75,8 @@ struct mg_ws_site {
   struct mg_ws_inflater *inflater;
   struct mg_chunk *spare;   /* for unpacking into */
   struct mg_iobuf packed;   /* for packing into */
+  struct mg_chunk *log;     /* frames sent to a group of late, behind each other … */
+  uint32_t log_of;          /* … and which (its hash: that two may have the same costs nothing but memory for a while) */
   size_t budget, reserved;  /* bytes of windows */
   uint8_t masks[256];       /* random bytes */
   size_t masks_left;

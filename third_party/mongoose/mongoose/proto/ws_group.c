@@ -12,6 +12,7 @@ enum {
   FIRST_SLOTS = 64,
   COPY = 1024, /* up to here a copy costs less than a segment for each member */
   VARIANTS = 8, /* windows 8 … 15 */
+  LOG_MOST = 65536,
 };
 
 struct mg_ws_group {
@@ -167,58 +168,92 @@ size_t mg_ws_members(struct mg_mgr *mgr, struct mg_str name) {
 /* ---- broadcast ---- */
 
 /* The message as it goes out: plain, and packed for each size of window, each made when the first member needs it. */
+struct piece {
+  struct mg_chunk *chunk; /* NULL: not made yet */
+  char *at;
+  size_t len;
+};
 struct frames {
-  struct mg_chunk *plain, *packed[VARIANTS];
+  struct mg_ws_group *group;
+  struct piece plain, packed[VARIANTS];
   int op;
   struct mg_str data;
 };
 
-static struct mg_chunk *frame(unsigned first, const void *buf, size_t len) {
-  struct mg_chunk *f = mg_chunk_new(MG_WS_HEAD_MAX + len);
-  if (f == NULL) return NULL;
-  f->used = mg_ws_frame_head((uint8_t *) f->data, first, len, NULL);
-  if (len > 0) memcpy(f->data + f->used, buf, len);
-  f->used += len;
-  return f;
+static bool frame(struct piece *p, unsigned first, const void *buf, size_t len) {
+  uint8_t head[MG_WS_HEAD_MAX];
+  size_t n = mg_ws_frame_head(head, first, len, NULL);
+  if (p->chunk == NULL) return false;
+  p->at = p->chunk->data + p->chunk->used;
+  memcpy(p->at, head, n);
+  if (len > 0) memcpy(p->at + n, buf, len);
+  p->len = n + len;
+  p->chunk->used += p->len;
+  return true;
 }
 
-static struct mg_chunk *plain_frame(struct frames *fs) {
-  if (fs->plain == NULL) fs->plain = frame(MG_WS_FIN | (unsigned) fs->op, fs->data.buf, fs->data.len);
-  return fs->plain;
+/* Where a plain frame goes: behind the one before, as long as that is of the same group and still on its way to somebody, so that for
+ * most members what they have yet to send stays one piece however many messages it is. The first stands alone, for one message an hour
+ * must not hold more memory than it has. */
+static struct mg_chunk *log_with_room(struct mg_ws_site *site, const struct mg_ws_group *g, size_t size) {
+  struct mg_chunk *k = site->log;
+  size_t want = size;
+  if (k != NULL && !mg_chunk_shared(k)) k->used = 0;
+  if (k != NULL && k->used > 0) {
+    if (site->log_of != g->hash) {
+      k->used = k->size; /* others have no use for it */
+    } else if (size > k->size - k->used) {
+      want = 2 * k->size < LOG_MOST ? 2 * k->size : LOG_MOST;
+    }
+  }
+  site->log_of = g->hash;
+  if (k != NULL && size <= k->size - k->used) return mg_chunk_hold(k);
+  mg_chunk_drop(k);
+  site->log = NULL;
+  if (size > LOG_MOST) return mg_chunk_new(size);
+  site->log = mg_chunk_new(want < size ? size : want);
+  return mg_chunk_hold(site->log);
 }
 
-static struct mg_chunk *packed_frame(struct mg_connection *c, struct mg_ws_conn *ws, struct frames *fs) {
+static const struct piece *plain_frame(struct mg_ws_site *site, struct frames *fs) {
+  if (fs->plain.chunk == NULL) {
+    fs->plain.chunk = log_with_room(site, fs->group, MG_WS_HEAD_MAX + fs->data.len);
+    (void) frame(&fs->plain, MG_WS_FIN | (unsigned) fs->op, fs->data.buf, fs->data.len);
+  }
+  return &fs->plain;
+}
+
+static const struct piece *packed_frame(struct mg_connection *c, struct mg_ws_conn *ws, struct frames *fs) {
+  static const struct piece none;
   struct mg_ws_site *site = mg_ws_site(c->mgr);
   struct mg_ws_window w = {ws->deflate.server.bits, 0};
   struct mg_ws_deflater *d;
-  unsigned i = w.bits & 7;
-  if (fs->packed[i] != NULL) return fs->packed[i];
+  struct piece *p = &fs->packed[w.bits & 7];
+  if (p->chunk != NULL) return p;
   d = mg_ws_deflater_of(site, ws, &w);
   site->packed.len = 0;
-  if (d == NULL) return NULL;
+  if (d == NULL) return &none;
   mg_ws_deflater_forget(d);
-  if (!mg_ws_deflater_feed(d, fs->data, true, &site->packed)) return NULL;
+  if (!mg_ws_deflater_feed(d, fs->data, true, &site->packed)) return &none;
   if (site->packed.len >= fs->data.len) {
-    fs->packed[i] = mg_chunk_hold(plain_frame(fs));
+    *p = *plain_frame(site, fs);
+    mg_chunk_hold(p->chunk);
   } else {
-    fs->packed[i] = frame(MG_WS_FIN | MG_WS_RSV1 | (unsigned) fs->op, site->packed.buf, site->packed.len);
+    p->chunk = mg_chunk_new(MG_WS_HEAD_MAX + site->packed.len);
+    (void) frame(p, MG_WS_FIN | MG_WS_RSV1 | (unsigned) fs->op, site->packed.buf, site->packed.len);
   }
-  return fs->packed[i];
-}
-
-static void drop_chunk(void *arg) {
-  mg_chunk_drop((struct mg_chunk *) arg);
+  return p;
 }
 
 static bool send_frame(struct mg_connection *c, struct mg_ws_conn *ws, struct frames *fs) {
   bool pack = ws->compress && fs->data.len >= ws->min_size;
-  struct mg_chunk *f;
+  const struct piece *p;
   /* What goes out must be masked for this peer alone, or wait for the end of a streamed message. */
   if (c->is_client || ws->stream_op != 0) return mg_ws_send(c, fs->data.buf, fs->data.len, fs->op) > 0;
-  f = pack ? packed_frame(c, ws, fs) : plain_frame(fs);
-  if (f == NULL) return false;
+  p = pack ? packed_frame(c, ws, fs) : plain_frame(mg_ws_site(c->mgr), fs);
+  if (p->chunk == NULL) return false;
   if (pack && ws->deflater != NULL) mg_ws_deflater_forget(ws->deflater); /* what the peer's window now holds is not in ours */
-  if (f->used <= COPY ? !mg_send(c, f->data, f->used) : !mg_send_ref(c, f->data, f->used, drop_chunk, mg_chunk_hold(f))) return false;
+  if (p->len <= COPY ? !mg_send(c, p->at, p->len) : !mg_send_chunk(c, p->chunk, p->at, p->len)) return false;
   c->mgr->stats.ws_out++;
   return true;
 }
@@ -251,13 +286,14 @@ static size_t broadcast(struct mg_mgr *mgr, struct mg_connection *but, struct mg
   }
   if (g == NULL) return 0;
   memset(&fs, 0, sizeof(fs));
+  fs.group = g;
   fs.op = op;
   fs.data = data;
   for (i = 0; i < g->n; i++) { /* nothing in here runs a handler, so nobody joins or leaves */
     if (g->members[i]->c != but) n += send_to(g->members[i]->c, &fs);
   }
-  mg_chunk_drop(fs.plain);
-  for (i = 0; i < VARIANTS; i++) mg_chunk_drop(fs.packed[i]);
+  mg_chunk_drop(fs.plain.chunk);
+  for (i = 0; i < VARIANTS; i++) mg_chunk_drop(fs.packed[i].chunk);
   return n;
 }
 

@@ -14,6 +14,7 @@ static void site_free(void *arg) {
   for (i = 0; i < 16; i++) mg_ws_deflater_free(site->deflaters[i]);
   mg_ws_inflater_free(site->inflater);
   mg_chunk_drop(site->spare);
+  mg_chunk_drop(site->log);
   mg_iobuf_free(&site->packed);
   mg_free(site);
 }
