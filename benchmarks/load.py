@@ -67,7 +67,7 @@ class Load:
     errors: float
 
 
-def run(place, port, scenario, seconds, *, threads=1, pin=True, prefix=""):
+def run(place, port, scenario, seconds, *, threads=1, pin=True, prefix="", scheme="http"):
     """One run of the load generator against a port."""
     s = scenario
     if s.script == "ws":
@@ -87,7 +87,7 @@ def run(place, port, scenario, seconds, *, threads=1, pin=True, prefix=""):
         ]
         for header in s.headers:
             command += ["-H", header]
-        command.append(f"http://127.0.0.1:{port}{prefix}{s.path}")
+        command.append(f"{scheme}://127.0.0.1:{port}{prefix}{s.path}")
     done = subprocess.run(
         command,
         check=False,
@@ -106,12 +106,12 @@ def run(place, port, scenario, seconds, *, threads=1, pin=True, prefix=""):
     raise LoadFailed((done.stdout + done.stderr).strip()[-200:])
 
 
-def cell(place, server, scenario, seconds):
+def cell(place, server, scenario, seconds, *, scheme="http"):
     """Measure once: rates, latencies, and the CPU time of the server's processes per request."""
     user0, system0 = machine.cpu(server.pid)
     steal0, start = machine.stolen(), time.monotonic()
     prefix = "/static" if scenario.mode == "static" and server.name.startswith("granian") else ""
-    done = run(place, server.port, scenario, seconds, prefix=prefix)
+    done = run(place, server.port, scenario, seconds, prefix=prefix, scheme=scheme)
     wall = time.monotonic() - start
     user1, system1 = machine.cpu(server.pid)
     if not done.requests:

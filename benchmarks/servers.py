@@ -127,6 +127,7 @@ class Place:
         )
         self.static = self.tmp / "static"
         self.static.mkdir(parents=True, exist_ok=True)
+        self.tmp.chmod(0o755)  # nginx's worker is another user, when we are root
         (self.static / "big.bin").write_bytes(bytes(range(256)) * 4096)
 
     def environment(self):
