@@ -73,10 +73,7 @@ struct EventQueue {
   uint8_t lowest;          // level
   std::atomic<int> state;
   std::atomic<Record *> graveyard;  // Python objects that a thread without the lock took out
-  std::atomic<uint64_t> refused[reasons], evicted, below, base;  // base: accepted by the rings of before a reset
-  Py_ssize_t shape_n;      // names of the event that was drained last
-  PyObject *shape;         // their tuple
-  PyObject *form;          // a dict with its keys
+  std::atomic<uint64_t> refused[reasons], evicted, below;
 };
 
 namespace {
@@ -266,8 +263,13 @@ bool give(EventQueue *q, Record *r, size_t bytes) {  // any thread, no lock
   return true;
 }
 
-Fate refuse(EventQueue *q, Reason why) {
-  q->refused[why].fetch_add(1, std::memory_order_relaxed);
+// `told`: whoever asks counts it.
+Fate refuse(EventQueue *q, Reason why, Reason *told = nullptr) {
+  if (told) {
+    *told = why;
+  } else {
+    q->refused[why].fetch_add(1, std::memory_order_relaxed);
+  }
   return refused;
 }
 
@@ -285,12 +287,12 @@ bool evict(EventQueue *q, bool locked) {
   return true;
 }
 
-Fate push_over(EventQueue *q, Record *r, size_t bytes, bool locked) {
+Fate push_over(EventQueue *q, Record *r, size_t bytes, bool locked, Reason *told = nullptr) {
   for (int tries = 0; tries < 1000;) {
     if (give(q, r, bytes)) return taken;
     if (!evict(q, locked)) tries++;
   }
-  return refuse(q, queue_full);
+  return refuse(q, queue_full, told);
 }
 
 // Not on a thread that has others to serve.
@@ -303,10 +305,10 @@ bool may_wait(EventQueue *q, bool *may) {
   return true;
 }
 
-Fate push_waiting(EventQueue *q, Record *r, size_t bytes) {
+Fate push_waiting(EventQueue *q, Record *r, size_t bytes, Reason *told) {
   bool may;
   if (!may_wait(q, &may)) return failed;
-  if (!may) return refuse(q, would_block);
+  if (!may) return refuse(q, would_block, told);
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   double until = static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9 + q->block_timeout, left = q->block_timeout;
@@ -317,15 +319,15 @@ Fate push_waiting(EventQueue *q, Record *r, size_t bytes) {
     Py_END_ALLOW_THREADS
     if (give(q, r, bytes)) return taken;
     if (PyErr_CheckSignals() < 0) return failed;
-    if (q->state.load(std::memory_order_relaxed) == closed) return refuse(q, is_closed);
+    if (q->state.load(std::memory_order_relaxed) == closed) return refuse(q, is_closed, told);
     clock_gettime(CLOCK_MONOTONIC, &t);
     left = until - (static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9);
   }
-  return refuse(q, queue_full);
+  return refuse(q, queue_full, told);
 }
 
-Fate push_spilling(EventQueue *q, Record *r) {
-  if (!q->spill) return refuse(q, queue_full);
+Fate push_spilling(EventQueue *q, Record *r, Reason *told) {
+  if (!q->spill) return refuse(q, queue_full, told);
   Ref event(event_of(q, r));
   Ref ok(event ? PyObject_CallOneArg(q->spill, event.get()) : nullptr);
   if (!ok) return failed;
@@ -336,7 +338,7 @@ Fate push_spilling(EventQueue *q, Record *r) {
 }
 
 // Lock held. The record is the queue's, or gone, whatever comes out.
-Fate put(EventQueue *q, Record *r, size_t bytes) {
+Fate put(EventQueue *q, Record *r, size_t bytes, Reason *told = nullptr) {
   int state = q->state.load(std::memory_order_relaxed);
   Fate fate;
   if (state == asleep) {
@@ -348,20 +350,20 @@ Fate put(EventQueue *q, Record *r, size_t bytes) {
     state = q->state.load(std::memory_order_relaxed);
   }
   if (state == closed) {
-    fate = refuse(q, is_closed);
+    fate = refuse(q, is_closed, told);
   } else if (give(q, r, bytes)) {
     return taken;
   } else if (bytes > q->max_bytes) {
-    fate = refuse(q, too_big);
+    fate = refuse(q, too_big, told);
   } else {
     switch (q->policy[r->level]) {
-      case drop_oldest: fate = push_over(q, r, bytes, true); break;
-      case block: fate = push_waiting(q, r, bytes); break;
+      case drop_oldest: fate = push_over(q, r, bytes, true, told); break;
+      case block: fate = push_waiting(q, r, bytes, told); break;
       case to_spool:
-        fate = push_spilling(q, r);
+        fate = push_spilling(q, r, told);
         if (fate != failed && q->spill) return fate;
         break;
-      default: fate = refuse(q, queue_full);
+      default: fate = refuse(q, queue_full, told);
     }
   }
   if (fate != taken) {
@@ -429,7 +431,7 @@ PyObject *emit(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *na
   return said(put(q, r, keeper.bytes));
 }
 
-// push(object, level, bytes): any object, handed on by drain() as it is.
+// push(object, level, bytes): any object, handed on by drain() as it is. A refusal is not counted here, its reason is returned instead.
 PyObject *push(PyObject *self, PyObject *args) {
   EventQueue *q = self_of(self);
   PyObject *object, *level;
@@ -446,7 +448,11 @@ PyObject *push(PyObject *self, PyObject *args) {
   r->kind = kind_object;
   r->level = static_cast<uint8_t>(index);
   r->message = Py_NewRef(object);
-  return said(put(q, r, base_bytes + static_cast<size_t>(bytes)));
+  empty_graveyard(q);
+  Reason why = reasons;
+  Fate fate = put(q, r, base_bytes + static_cast<size_t>(bytes), &why);
+  if (fate == failed) return nullptr;
+  return PyUnicode_FromString(fate == taken ? "" : why == reasons ? "spool_full" : reason_names[why]);
 }
 
 PyObject *push_json(PyObject *self, PyObject *args) {

@@ -32,9 +32,11 @@ class Outlet:
         self.sink = sink
         self.matches = matches
         self.json = sink.accepts == "json"
+        self.durable = bool(
+            getattr(sink, "durable", False)
+        )  # accepted is on disk: emit() itself appends
         self.started = False
         self.carry: list[Item] = []
-        self.copies = 0
         self.dropped: dict[str, int] = {}
         self._policies = policies
         self._evicts = "drop_oldest" in policies
@@ -58,7 +60,6 @@ class Outlet:
         n = len(items)
         if not n:
             return
-        self.copies += n
         taken = 0
         if not self.carry:
             taken = self.offer(items)
@@ -101,6 +102,15 @@ class Outlet:
         if self.carry:
             del self.carry[: self.offer(self.carry)]
         return not self.carry
+
+    def forked(self) -> None:
+        """In a forked child: what is buffered is the parent's."""
+        self.carry = []
+        self.dropped = {}
+        self.started = False
+        forked = getattr(self.sink, "forked", None)
+        if forked is not None:
+            forked()
 
     def give_up(self, reason: str) -> None:
         self.count(reason, len(self.carry))

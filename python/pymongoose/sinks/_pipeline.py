@@ -1,49 +1,123 @@
-"""From emit() to the sinks."""
+"""From emit() to the sinks: one queue, one worker, any number of sinks."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import importlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._core import EventQueue
+from . import _exit
+from ._backlog import Backlog
+from ._encode import encode
 from ._levels import KNOWN, NAMES, Level, level_index
 from ._outlet import Outlet
 from ._pipeline_stats import PipelineStats
 from ._policy import OVERFLOWS, Overflow, policies
 from ._sink import DrainResult, Sink
-from ._worker import Processor, Worker
+from ._tally import Tally
+from ._worker import Processor, Ready, Worker
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from typing_extensions import Self
 
 
+class Routed(Protocol):
+    """A sink and which events it gets: what :class:`Route` is."""
+
+    sink: Sink
+
+    def matches(self, event: dict[str, Any], /) -> bool: ...
+
+
 class Pipeline:
-    """Takes events from any thread and delivers them to sinks, on a thread of its own."""
+    """Takes events from any thread without making it wait, and delivers them to sinks.
+
+    Args:
+        sinks: where events go; a :class:`Route` in place of a sink gives it some of them only.
+        max_events: bound of the queue between emit() and the worker.
+        max_bytes: the other bound: 64 for each event, 24 for each field, and the size of all text. Default 64 MiB, or 512 for each of
+            ``max_events`` where that is more.
+        overflow: what happens to an event that does not fit. "drop_newest": it is refused. "drop_oldest": the oldest in the queue is given up
+            for it. "block": the caller waits, for ``block_timeout`` seconds at most; never on a thread that runs a Manager or an asyncio
+            loop, where the event is refused instead. "spool": it goes to disk, see ``spool``. A dict of levels and policies: each holds for
+            its level and those above, up to the next one named; below the lowest one it is "drop_newest".
+        block_timeout: seconds.
+        spool: a directory, or a :class:`Spool`, for "spool".
+        processors: callables that take an event and return it, changed or not, or None to filter it. They run on the worker, one event at a
+            time; in durable pipelines, and for events that go to the overflow spool, on the thread that emits. One that raises costs the
+            event, which is counted: it might have been the redaction.
+        level: events below it are not looked at.
+        exit_flush: seconds for what is left when the interpreter exits or SIGTERM ends the process.
+        signals: stop on SIGTERM, where start() is called on the main thread and nobody handles it.
+        clock: where ``ts`` comes from.
+
+    Every method may be called from any thread, signal handlers included; start() and stop() as often as you like. A pipeline with a sink
+    whose spool has ``when="accept"`` is durable: emit() returns True when the event is on disk.
+
+    In a child made by fork() the pipeline is empty, and its worker starts with the first event. At exit it is stopped.
+
+    Raises:
+        TypeError, ValueError: a wrong argument, two sinks of one name, "spool" without ``spool``.
+
+    Example::
+
+        log = Pipeline([RotatingFileSink("events.jsonl")], overflow={"trace": "drop_newest", "error": "block"})
+        with log:
+            log.emit("order created", order=42)
+    """
+
+    queue: EventQueue
+    """The native queue; what the access log writes to."""
 
     def __init__(
         self,
-        sinks: Iterable[Any],
+        sinks: Iterable[Sink | Routed],
         *,
         max_events: int = 100_000,
         max_bytes: int | None = None,
         overflow: Overflow | Mapping[Level, Overflow] = "drop_newest",
         block_timeout: float = 1.0,
+        spool: Any | str | PathLike[str] | None = None,
         processors: Iterable[Processor] = (),
         level: Level = "trace",
+        exit_flush: float = 5.0,
+        signals: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if max_bytes is None:
             max_bytes = max(64 << 20, 512 * max_events)
+        if block_timeout < 0 or exit_flush < 0:
+            raise ValueError("block_timeout and exit_flush must not be negative")
         self._policies = policies(overflow)
+        if "spool" in self._policies and spool is None:
+            raise ValueError('overflow "spool" needs spool=, a directory')
+        self.exit_flush = exit_flush
+        self._signals = signals
+        self._clock = clock
+        self._level = level_index(level)
         self._max_events = max_events
+        self._processors = tuple(processors)
+        self._spool = spool
+        self._backlog: Backlog | None = None
         self._lock = threading.RLock()
         self._worker: Worker | None = None
-        self._processors = tuple(processors)
+        self._asleep = False  # a forked child before its first event
+        self._tally = Tally()
+        self._front = Tally()
+        self._result = DrainResult()
+        self._before = DrainResult()
+        self._outlets = [self._outlet(sink) for sink in sinks]
+        names = [outlet.sink.name for outlet in self._outlets]
+        if len(set(names)) != len(names):
+            raise ValueError(f"sinks need names of their own, not {', '.join(sorted(names))}")
+        self._durable = [o for o in self._outlets if o.durable]
         self.queue = EventQueue(
             max_events,
             max_bytes,
@@ -51,100 +125,319 @@ class Pipeline:
             KNOWN,
             level_index,
             NAMES,
-            level_index(level),
+            self._level,
             block_timeout,
             None if clock is time.time else clock,
             self._wake,
-            None,
+            self._spill if spool is not None else None,
             asyncio._get_running_loop,
         )
-        self._outlets = [self._outlet(sink) for sink in sinks]
-        self.__dict__["emit"] = self.queue.emit
+        # A call of emit() is then a call of C, without a frame in between.
+        self.__dict__["emit"] = self._emit_durably if self._durable else self.queue.emit
+        _exit.made(self)
+
+    def _outlet(self, target: Sink | Routed) -> Outlet:
+        if isinstance(target, Sink):
+            return Outlet(target, None, self._policies, self._max_events)
+        if not isinstance(getattr(target, "sink", None), Sink):
+            raise TypeError(f"sinks must be Sink or Route, not {type(target).__name__}")
+        return Outlet(target.sink, target.matches, self._policies, self._max_events)
+
+    # ---- events in ----
 
     def emit(self, message: str, /, *, level: Level = "info", **fields: Any) -> bool:
-        """Accept an event for delivery, or refuse it at once."""
-        return self.queue.emit(message, level=level, **fields)
+        """Accept an event for delivery, or refuse it at once. Any thread, any loop, signal handlers.
 
-    def _outlet(self, sink: Any) -> Outlet:
-        target = sink if isinstance(sink, Sink) else sink.sink
-        matches = None if isinstance(sink, Sink) else sink.matches
-        return Outlet(target, matches, self._policies, self._max_events)
+        The event is ``{"ts": seconds, "level": name, "message": message, **fields}``. Dicts, lists, tuples, sets and bytearrays are copied,
+        as deep as they go (64 levels, 100,000 values), so that later changes do not show; other values are kept, and what JSON does not
+        know is rendered by ``str()`` on the worker. A field ``ts`` replaces the time.
 
-    def _wake(self) -> None:
+        Returns:
+            True: the event will be delivered, or counted as dropped. False: it is not taken (see ``overflow``), and counted as refused; or
+            it is below the pipeline's level; or the pipeline does not run.
+
+        Raises:
+            TypeError: message is not str, or given twice. ValueError: unknown level.
+        """
+        raise NotImplementedError  # each pipeline has its own, see __init__
+
+    def _emit_durably(self, message: str, /, *, level: Level = "info", **fields: Any) -> bool:
+        if not isinstance(message, str):
+            raise TypeError(f"message must be str, not {type(message).__name__}")
+        if "message" in fields:
+            raise TypeError("message is given once, as the first argument")
+        index = level_index(level)
+        tally = self._front
+        if tally.mine:  # a processor, or a signal handler in the middle of the next lines: on disk as soon as the worker has it
+            return self.queue.emit(message, level=level, **fields)
+        if self._asleep:
+            self._wake()
+        worker = self._worker
+        now = self._clock()
+        event: dict[str, Any] | None
+        event = {"ts": now, "level": NAMES[index], "message": message, **fields}
+        with tally.owned():  # deliveries and what became of them are counted together
+            if index < self._level:
+                tally.below += 1
+                return False
+            if worker is None or worker is not self._worker:
+                tally.refuse("closed")
+                return False
+            event = worker.process(event, tally)
+            if event is None:
+                tally.apart += 1
+                return True
+            return self._place_durably(worker, event, index)
+
+    def _place_durably(self, worker: Worker, event: dict[str, Any], index: int) -> bool:
+        """The line to the disks of the durable sinks that want it; the event to the queue for the others."""
+        tally = self._front
+        line: bytes | None = None
+        placed = lost = others = 0
+        shown = event if "level" in event else {**event, "level": "info"}
+        for outlet in self._outlets:
+            wanted = worker.wants(outlet, shown)
+            if wanted is None:
+                tally.drop("route_error")
+                placed += 1
+            elif wanted and not outlet.durable:
+                others += 1
+            elif wanted:
+                if line is None:
+                    line = encode(event)
+                if outlet.sink.append_durable(line):
+                    placed += 1
+                else:
+                    lost += 1
+        if lost and not placed:  # nothing was kept where it was to be
+            tally.refuse("spool_full")
+            return False
+        for _ in range(lost):
+            placed += 1
+            tally.drop("spool_full")
+        if others:
+            if line is None:
+                line = encode(event)
+            reason = self.queue.push(Ready(line), index, len(line))
+            if not reason:
+                tally.extra += placed
+                return True
+            if not placed:
+                tally.refuse(reason)
+                return False
+            placed += others
+            tally.drop(reason, others)
+        tally.apart += 1
+        if placed:
+            tally.extra += placed - 1
+        else:
+            tally.filtered += 1
+        return True
+
+    def _spill(self, item: Any) -> bool:
+        """What did not fit into the queue under the policy "spool". The thread that emits."""
+        worker, backlog, tally = self._worker, self._backlog, self._front
+        if worker is None or backlog is None:
+            return False
+        if item.__class__ is Ready:  # pushed by _place_durably, which counts
+            if not backlog.append(item.event):
+                return False
+            tally.apart += 1
+            return True
+        if tally.mine:  # a signal handler in the middle of the next lines
+            tally.refuse("queue_full")
+            return False
+        with tally.owned():
+            event = worker.process(item, tally)
+            if event is None:
+                tally.apart += 1
+                return True
+            if not backlog.append(encode(event)):
+                tally.refuse("spool_full")
+                return False
+            tally.apart += 1
+            return True
+
+    # ---- life ----
+
+    def start(self) -> None:
+        """Accept events. Starts the worker, and the sinks on it: one that fails is reported to the logger "pymongoose.sinks" and tried again.
+        Does nothing when the pipeline runs. Raises OSError when the spool cannot be opened."""
         with self._lock:
             if self._worker is None:
                 self._begin()
 
     def _begin(self) -> None:
-        worker = Worker(self.queue, self._outlets, self._processors, None, "pymongoose-sinks")
+        if self._spool is not None and self._backlog is None:
+            self._backlog = Backlog(_spool_of(self._spool))
+            self._tally.recovered += len(self._backlog)
+        self._before = self._totals()
+        worker = Worker(
+            self.queue,
+            self._outlets,
+            self._processors,
+            self._backlog,
+            self._tally,
+            "pymongoose-sinks",
+        )
         worker.start()
         self._worker = worker
+        self._asleep = False
         self.queue.set_state("open")
-
-    def start(self) -> None:
-        """Start the worker; again after stop() is fine."""
-        with self._lock:
-            if self._worker is None:
-                self._begin()
+        _exit.started(self, signals=self._signals)
 
     def stop(self, timeout: float = 5.0) -> DrainResult:
-        """Refuse further events, deliver what was accepted, and stop the sinks."""
+        """Refuse further events, deliver what was accepted, and stop the sinks, all within timeout seconds (and about one more, for sinks
+        that do not come back). What is left then is on disk, where there is a spool, or counted as dropped.
+
+        Blocks: in a coroutine use ``async with``, or ``await asyncio.to_thread(log.stop)``.
+
+        Returns:
+            What became of the deliveries since start(). Of a pipeline that does not run: since its last start().
+
+        Raises:
+            RuntimeError: called on the pipeline's own thread.
+        """
         with self._lock:
             worker = self._worker
             if worker is None:
-                return DrainResult()
+                self._asleep = False
+                self.queue.set_state("closed")
+                return self._result
+            self._not_here(worker)
             self.queue.set_state("closed")
             worker.stop(timeout)
+            if worker.ended.is_set():
+                worker.drop_rest()  # of those who were in the middle of emit()
             self._worker = None
-            return worker.result()
+            if self._backlog is not None:
+                self._backlog.close()
+                backlog, self._backlog = len(self._backlog), None
+            else:
+                backlog = 0
+            totals, before = self._totals(), self._before
+            self._result = DrainResult(
+                totals.sent - before.sent,
+                max(totals.spooled + backlog, 0),
+                totals.dropped - before.dropped,
+            )
+            _exit.stopped(self)
+            return self._result
 
     def flush(self, timeout: float | None = 5.0) -> bool:
-        """Wait until everything accepted so far is delivered, on disk, or counted as lost."""
-        worker = self._worker
-        return worker is None or worker.flush(timeout)
-
-    def stats(self) -> PipelineStats:
-        """A snapshot of the counters."""
+        """Wait until everything accepted so far is acknowledged, on disk, or counted as dropped; False when timeout seconds were not enough.
+        Raises RuntimeError on the pipeline's own thread."""
         worker = self._worker
         if worker is None:
-            raise NotImplementedError
-        with contextlib.suppress(TimeoutError):
-            return worker.call(self._snapshot, 1.0)
+            return True
+        self._not_here(worker)
+        return worker.flush(timeout)
+
+    def _not_here(self, worker: Worker) -> None:
+        if threading.current_thread() is worker.thread:
+            raise RuntimeError("this would wait for the thread that it is called on")
+
+    def _wake(self) -> None:
+        """A forked child's first event."""
+        with self._lock:
+            if self._asleep and self._worker is None:
+                self._begin()
+
+    def _forked(self) -> None:
+        """In the child, before anything else runs. The parent's loop must not be closed here: its descriptors are shared."""
+        worker = self._worker
+        self._lock = threading.RLock()
+        self._tally = Tally()
+        self._front = Tally()
+        self._result = DrainResult()
+        self.queue.reset()
+        if worker is not None:
+            _abandoned.append(worker)
+            self._worker = None
+            self._asleep = True
+            self.queue.set_state("asleep")
+        for outlet in self._outlets:
+            outlet.forked()
+        self._before = self._totals()
+        if self._backlog is not None:
+            _abandoned.append(self._backlog)
+            self._backlog = None
+
+    # ---- numbers ----
+
+    def stats(self) -> PipelineStats:
+        """A snapshot of the counters since the pipeline was made, over all its runs. Taken on the worker, between two of its steps, so that
+        the sums are exact; one that does not answer within a second (a sink that blocks) is read from outside."""
+        worker = self._worker
+        if worker is not None:
+            try:
+                return worker.call(self._snapshot, 1.0)
+            except TimeoutError:
+                pass
         return self._snapshot()
 
     def _snapshot(self) -> PipelineStats:
-        worker = self._worker
-        assert worker is not None
-        c = self.queue.counters()
-        dropped = dict(worker.dropped)
-        dropped["evicted"] = c["evicted"]
-        sent = spooled = pending = 0
-        stats = {}
+        with self._front.lock:
+            return self._count()
+
+    def _count(self) -> PipelineStats:
+        tally, front, worker = self._tally, self._front, self._worker
+        counters = self.queue.counters()
+        accepted, evicted = counters["accepted"], counters["evicted"]
+        dropped = {"evicted": evicted} if evicted else {}
+        refused = counters["refused"]
+        for sums, one in (
+            (dropped, tally.dropped),
+            (dropped, front.dropped),
+            (refused, front.refused),
+        ):
+            for reason, n in one.items():
+                sums[reason] = sums.get(reason, 0) + n
+        sent = pending = 0
+        spooled = len(self._backlog) if self._backlog is not None else 0
+        oldest = worker.queue_age() if worker is not None else 0.0
+        sinks = {}
         for outlet in self._outlets:
-            s = outlet.sink.stats()
-            stats[outlet.sink.name] = s
-            sent += s.sent
-            spooled += s.spooled
-            pending += s.pending + len(outlet.carry)
-            for counted in (outlet.dropped, s.dropped):
+            stats = outlet.sink.stats()
+            sinks[outlet.sink.name] = stats
+            sent += stats.sent
+            spooled += stats.spooled
+            pending += stats.pending + len(outlet.carry)
+            oldest = max(oldest, getattr(stats, "oldest_age", 0.0))
+            for counted in (outlet.dropped, stats.dropped):
                 for reason, n in counted.items():
                     dropped[reason] = dropped.get(reason, 0) + n
-        queued = c["accepted"] - c["evicted"] - worker.drained
+        queued = accepted - evicted - tally.drained
+        events = accepted + front.apart
         return PipelineStats(
-            accepted=c["accepted"],
-            refused=c["refused"],
-            below_level=c["below_level"],
-            deliveries=c["accepted"] + worker.extra,
-            filtered=worker.filtered,
-            dropped={k: n for k, n in dropped.items() if n},
+            accepted=events,
+            refused=refused,
+            below_level=counters["below_level"] + front.below,
+            recovered=tally.recovered,
+            deliveries=events + tally.recovered + tally.extra + front.extra,
+            filtered=tally.filtered + front.filtered,
+            dropped={reason: n for reason, n in dropped.items() if n},
             sent=sent,
             spooled=spooled,
             pending=pending + queued,
             queued=queued,
-            queued_bytes=c["queued_bytes"],
-            oldest_age=0.0,
-            sinks=stats,
+            queued_bytes=counters["queued_bytes"],
+            oldest_age=oldest,
+            sinks=sinks,
         )
+
+    def _totals(self) -> DrainResult:
+        sent = spooled = 0
+        dropped = self.queue.counters()["evicted"]
+        dropped += sum(self._tally.dropped.values()) + sum(self._front.dropped.values())
+        for outlet in self._outlets:
+            stats = outlet.sink.stats()
+            sent += stats.sent
+            spooled += stats.spooled
+            dropped += sum(stats.dropped.values()) + sum(outlet.dropped.values())
+        return DrainResult(sent, spooled, dropped)
+
+    # ---- blocks ----
 
     def __enter__(self) -> Self:
         self.start()
@@ -169,3 +462,14 @@ class Pipeline:
         trace: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self.stop)
+
+
+_abandoned: list[
+    object
+] = []  # of the process that forked: not to be closed by the garbage collector
+
+
+def _spool_of(spool: Any) -> Any:
+    if hasattr(spool, "append"):
+        return spool
+    return importlib.import_module("._spool", __package__).Spool(spool)

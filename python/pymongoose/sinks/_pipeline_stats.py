@@ -9,10 +9,10 @@ from ._sink import SinkStats
 
 @dataclass(frozen=True)
 class PipelineStats:
-    """A snapshot of a pipeline's counters since start(). Two sums are exact at every moment, for any number of sinks::
+    """A snapshot of a pipeline's counters since it was made. It adds up at every moment, for any number of sinks::
 
-        deliveries == filtered + sum(dropped.values()) + sent + spooled + pending
-        accepted   == deliveries, if there is one sink
+        deliveries == sent + spooled + pending + filtered + sum(dropped.values())
+        deliveries == accepted + recovered, if there is one sink
 
     An event that goes to two sinks is one event accepted and two deliveries. Every call of emit() is counted once:
     accepted, refused, or below the pipeline's level.
@@ -24,12 +24,15 @@ class PipelineStats:
     """Events for which emit() returned False, by reason: queue_full, would_block, too_big, closed, spool_full."""
     below_level: int
     """Events below the pipeline's level, which are not looked at."""
+    recovered: int
+    """Events that an earlier run had left in the overflow spool."""
     deliveries: int
-    """Events accepted, counted once for each sink they go to."""
+    """Events accepted or recovered, counted once for each sink they go to."""
     filtered: int
     """Events that a processor took out, or that no route wanted."""
     dropped: dict[str, int]
-    """Deliveries that were accepted and lost, by reason: evicted, sink_full, processor_error, deadline, and those of the sinks."""
+    """Deliveries that were accepted and lost, by reason: evicted, sink_full, processor_error, route_error, deadline, and the reasons of
+    the sinks."""
     sent: int
     """Deliveries acknowledged."""
     spooled: int

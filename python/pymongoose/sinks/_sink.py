@@ -93,6 +93,17 @@ class Sink:
         finally:
             self._writer = None
 
+    def append_durable(self, line: bytes) -> bool:
+        """Any thread: put a line on disk, for a sink that is durable."""
+        raise NotImplementedError
+
+    def forked(self) -> None:
+        """In a forked child: forget everything that is the parent's."""
+        self._buffer = deque()
+        self._writing = self._sent = 0
+        self._dropped = {}
+        self._writer = None
+
     @property
     def pending(self) -> int:
         """Events buffered or being written."""

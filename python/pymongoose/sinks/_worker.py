@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .._core import EventQueue
-from ._encode import LINES, decode, encode_all
+from ._encode import LINES, decode, encode, encode_all
 from ._outlet import Outlet
-from ._sink import DrainResult
+from ._tally import Tally
 
 logger = logging.getLogger("pymongoose.sinks")
 
@@ -33,48 +33,52 @@ RESTART = (0.5, 30.0)  # seconds until a sink that did not start is started agai
 
 
 class Ready:
-    """An event that went through the processors already."""
+    """An event, or its line, that went through the processors already, and to the durable sinks if there are any."""
 
     __slots__ = ("event",)
 
-    def __init__(self, event: dict[str, Any]) -> None:
+    def __init__(self, event: Any) -> None:
         self.event = event
 
 
-class Backlog(Protocol):
+class Overflowing(Protocol):
     """Events on disk that wait for room."""
 
-    def take(self, n: int) -> list[Ready]: ...
+    def __len__(self) -> int: ...
+    def append(self, line: bytes) -> bool: ...
+    def take(self, n: int) -> tuple[Any, list[Ready]]: ...
+    def done(self, batch: Any) -> None: ...
 
 
 class Worker:
-    """Counters and the thread of one run, from start() to stop()."""
+    """The thread of one run, from start() to stop()."""
 
     def __init__(
         self,
         queue: EventQueue,
         outlets: Sequence[Outlet],
         processors: Sequence[Processor],
-        backlog: Backlog | None,
+        backlog: Overflowing | None,
+        tally: Tally,
         name: str,
     ) -> None:
         self.queue = queue
         self.outlets = outlets
         self.processors = processors
         self.backlog = backlog
-        self.drained = 0  # taken out of the queue
-        self.filtered = 0
-        self.extra = 0  # deliveries beyond one for each event
-        self.dropped: dict[str, int] = {}  # before any sink
+        self.tally = tally
         self.loop = asyncio.new_event_loop()
         self.ended = threading.Event()
-        self._plain = not processors and all(o.matches is None for o in outlets)
-        # then no event need be seen as a dict
-        self._lines_only = self._plain and backlog is None and all(o.json for o in outlets)
+        durable = any(o.durable for o in outlets)
+        self._all_get_all = all(o.matches is None for o in outlets) and bool(outlets)
+        # Then batches go through as they are, and perhaps no event need be seen as a dict at all.
+        self._plain = not processors and self._all_get_all and backlog is None and not durable
+        self._lines_only = self._plain and all(o.json for o in outlets)
         self._bell: asyncio.Future[None] | None = None
         self._starting: list[asyncio.Task[None]] = []
         self._deadline: float | None = None  # of stop(), monotonic
         self._complained: dict[str, float] = {}
+        self._emptied = time.monotonic()  # when the queue was last seen empty
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     # ---- any thread ----
@@ -84,7 +88,7 @@ class Worker:
 
     def call(self, fn: Callable[[], T], timeout: float) -> T:
         """Run a function on the loop and wait for what it returns. TimeoutError: the loop is busy, or gone."""
-        if threading.current_thread() is self.thread:
+        if threading.current_thread() is self.thread or self.ended.is_set():
             return fn()
         out: list[T] = []
         done = threading.Event()
@@ -222,22 +226,63 @@ class Worker:
         else:
             batch = self.queue.drain(SLICE)
         n = len(batch)
-        self.drained += n
-        if not n and self.backlog is not None and not stuck:
-            batch = self.backlog.take(SLICE)
-        if batch:
+        if n < SLICE:
+            self._emptied = time.monotonic()
+        if n:
+            self.tally.drained += n
             self._deliver(batch)
+        elif self.backlog is not None and not stuck and len(self.backlog):
+            return self._replay(self.backlog)
+        return n
+
+    def _replay(self, backlog: Overflowing) -> int:
+        try:
+            mark, batch = backlog.take(SLICE)
+            if batch:
+                self._deliver(batch)
+                backlog.done(mark)
+        except Exception:  # noqa: BLE001  (a disk that fails; the queue goes on)
+            self.complain("the overflow spool cannot be read")
+            return 0
         return len(batch)
 
+    def queue_age(self) -> float:
+        """Seconds that the oldest event in the queue has been there, at most."""
+        return time.monotonic() - self._emptied if len(self.queue) else 0.0
+
     def _deliver(self, batch: list[Any]) -> None:
-        if not self._plain or self.backlog is not None:
-            self._route(self._process(batch))
+        if self._plain:
+            self.tally.extra += len(batch) * (len(self.outlets) - 1)
+            self._hand_out([(outlet, batch) for outlet in self.outlets])
             return
-        self.extra += len(batch) * (len(self.outlets) - 1)
-        if not self.outlets:
-            self.filtered += len(batch)
-            self.extra += len(batch)
-        self._hand_out([(outlet, batch) for outlet in self.outlets])
+        fresh: list[Any] = []
+        ready: list[Any] = []
+        for item in batch:
+            if item.__class__ is Ready:
+                ready.append(item.event)
+            elif not self.processors:
+                fresh.append(item)
+            elif (event := self.process(item, self.tally)) is not None:
+                fresh.append(event)
+        if ready:
+            self._route(ready, [o for o in self.outlets if not o.durable])
+        if fresh:
+            self._route(fresh, self.outlets)
+
+    def process(self, item: Any, tally: Tally) -> dict[str, Any] | None:
+        """An event as the processors leave it; None, and counted, when that is not at all. Also on threads that emit to disk."""
+        try:
+            event: dict[str, Any] | None = decode(item) if item.__class__ is bytes else item
+            for processor in self.processors:
+                event = processor(event)  # type: ignore[arg-type]
+                if event is None:
+                    tally.filtered += 1
+                    return None
+        except Exception:  # noqa: BLE001  (unprocessed it must not go on: redaction may have failed)
+            tally.drop("processor_error")
+            self.complain("a processor raised; the event is dropped")
+            return None
+        return event
 
     def _hand_out(self, portions: list[tuple[Outlet, list[Any]]]) -> None:
         """Each outlet its events; a list that several have is converted once."""
@@ -257,59 +302,41 @@ class Worker:
             except Exception:  # noqa: BLE001  (offer() may not raise, but somebody's may)
                 self.complain(f"sink {outlet.sink.name} could not be offered events")
 
-    def _process(self, batch: list[Any]) -> list[Any]:
-        if not self.processors:
-            return [e.event if e.__class__ is Ready else e for e in batch]
-        out: list[Any] = []
-        for item in batch:
-            if item.__class__ is Ready:
-                out.append(item.event)
-                continue
-            try:
-                event = decode(item) if item.__class__ is bytes else item
-                for processor in self.processors:
-                    event = processor(event)
-                    if event is None:
-                        break
-            except Exception:  # noqa: BLE001  (unprocessed it must not go on: redaction may have failed)
-                self.dropped["processor_error"] = self.dropped.get("processor_error", 0) + 1
-                self.complain("a processor raised; the event is dropped")
-                continue
-            if event is None:
-                self.filtered += 1
-            else:
-                out.append(event)
-        return out
-
-    def _route(self, events: list[Any]) -> None:
-        if self._plain or all(o.matches is None for o in self.outlets):
-            self.extra += len(events) * (len(self.outlets) - 1)
-            self._hand_out([(outlet, events) for outlet in self.outlets])
+    def _route(self, events: list[Any], outlets: Sequence[Outlet]) -> None:
+        """Each outlet those events that it is to have; an event that nobody has is filtered."""
+        if self._all_get_all and outlets:
+            self.tally.extra += len(events) * (len(outlets) - 1)
+            self._hand_out([(outlet, events) for outlet in outlets])
             return
-        chosen: dict[int, list[Any]] = {i: [] for i in range(len(self.outlets))}
+        chosen: list[list[Any]] = [[] for _ in outlets]
         for event in events:
             shown = None
             places = 0
-            for i, outlet in enumerate(self.outlets):
+            for outlet, portion in zip(outlets, chosen, strict=True):
                 if outlet.matches is not None:
-                    try:
-                        if shown is None:
-                            shown = _with_level(event)
-                        if not outlet.matches(shown):
-                            continue
-                    except Exception:  # noqa: BLE001
-                        outlet.copies += 1
-                        outlet.count("route_error", 1)
+                    if shown is None:
+                        shown = with_level(event)
+                    wanted = self.wants(outlet, shown)
+                    if wanted is None:
+                        self.tally.drop("route_error")
                         places += 1
-                        self.complain(f"the route to sink {outlet.sink.name} raised")
+                    if not wanted:
                         continue
-                chosen[i].append(event)
+                portion.append(event)
                 places += 1
             if places:
-                self.extra += places - 1
+                self.tally.extra += places - 1
             else:
-                self.filtered += 1
-        self._hand_out([(outlet, chosen[i]) for i, outlet in enumerate(self.outlets)])
+                self.tally.filtered += 1
+        self._hand_out(list(zip(outlets, chosen, strict=True)))
+
+    def wants(self, outlet: Outlet, event: dict[str, Any]) -> bool | None:
+        """Whether a route lets an event through. None: it raised, and the delivery is lost."""
+        try:
+            return outlet.matches is None or bool(outlet.matches(event))
+        except Exception:  # noqa: BLE001
+            self.complain(f"the route to sink {outlet.sink.name} raised")
+            return None
 
     def complain(self, what: str) -> None:
         """Log an exception that is being handled, at most once a second for each text."""
@@ -333,10 +360,11 @@ class Worker:
         self._ring()
 
     async def _flush(self, until: float | None) -> bool:
-        counters = self.queue.counters()
-        goal = counters["accepted"]
-        while self.drained + self.queue.counters()["evicted"] < goal or any(
-            o.carry for o in self.outlets
+        goal = self.queue.counters()["accepted"]
+        while (
+            self.tally.drained + self.queue.counters()["evicted"] < goal
+            or (self.backlog is not None and len(self.backlog))
+            or any(o.carry for o in self.outlets)
         ):
             self._ring()
             if until is not None and time.monotonic() >= until:
@@ -351,21 +379,33 @@ class Worker:
     async def _finish(self) -> None:
         """stop() was called: the rest to the sinks, and the sinks to their ends, all before the deadline."""
         deadline = self._deadline or 0.0
-        while time.monotonic() < deadline:
+        while True:
             n = self.step()
-            if n == 0 and len(self.queue) == 0 and not any(o.carry for o in self.outlets):
+            left = deadline - time.monotonic()
+            if n == 0 and not len(self.queue) and not any(o.carry for o in self.outlets):
                 break
-            await (self._rest(0.005) if n < 0 else asyncio.sleep(0))
+            if left <= 0:
+                break
+            await (self._rest(min(0.005, left)) if n <= 0 else asyncio.sleep(0))
         for task in self._starting:
             task.cancel()
-        self._drop_rest()
+        self.drop_rest()
         await asyncio.gather(*(self._stop_sink(o, deadline) for o in self.outlets))
-        self._drop_rest()
+        self.drop_rest()
 
-    def _drop_rest(self) -> None:
+    def drop_rest(self) -> None:
+        """What is still in the queue goes to disk where there is one, and is lost otherwise."""
         while batch := self.queue.drain(SLICE):
-            self.drained += len(batch)
-            self.dropped["deadline"] = self.dropped.get("deadline", 0) + len(batch)
+            self.tally.drained += len(batch)
+            for item in batch:
+                ready = item.__class__ is Ready
+                event = item.event if ready else item
+                if self.backlog is None:
+                    self.tally.drop("deadline")
+                elif ready or (event := self.process(event, self.tally)) is not None:
+                    line = event if event.__class__ is bytes else encode(event)
+                    if not self.backlog.append(line):
+                        self.tally.drop("deadline")
         for outlet in self.outlets:
             outlet.give_up("deadline")
 
@@ -373,28 +413,27 @@ class Worker:
         if not outlet.started:
             return
         sink = outlet.sink
+        left = max(deadline - time.monotonic(), 0.0)
         try:
-            await sink.flush(max(deadline - time.monotonic(), 0.0))
-            outlet.count("deadline", sink.drop_oldest(sink.pending))
-            await asyncio.wait_for(sink.stop(), max(deadline - time.monotonic(), 0.0) + 1.0)
-        except Exception:  # noqa: BLE001
+            if hasattr(sink, "drain_timeout"):  # it sends the rest by itself, or spools it
+                configured = sink.drain_timeout
+                sink.drain_timeout = left
+                try:
+                    await asyncio.wait_for(sink.stop(), left + 1.0)
+                finally:
+                    sink.drain_timeout = configured
+            else:
+                await sink.flush(left)
+                outlet.count("deadline", sink.drop_oldest(sink.pending))
+                left = max(deadline - time.monotonic(), 0.0)
+                await asyncio.wait_for(sink.stop(), left + 1.0)
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001
             self.complain(f"sink {sink.name} did not stop cleanly")
         outlet.started = False
 
-    # ---- numbers ----
 
-    def result(self) -> DrainResult:
-        sent = spooled = 0
-        dropped = sum(self.dropped.values()) + self.queue.counters()["evicted"]
-        for outlet in self.outlets:
-            stats = outlet.sink.stats()
-            sent += stats.sent
-            spooled += stats.spooled
-            dropped += sum(stats.dropped.values()) + sum(outlet.dropped.values())
-        return DrainResult(sent, spooled, dropped)
-
-
-def _with_level(event: Any) -> dict[str, Any]:
+def with_level(event: Any) -> dict[str, Any]:
+    """An event as routes want to see it: a dict that has a level."""
     if event.__class__ is bytes:
         event = decode(event)
     if "level" not in event:
