@@ -258,7 +258,10 @@ enum Fate { taken, refused, failed };
 
 bool give(EventQueue *q, Record *r, size_t bytes) {  // any thread, no lock
   mg_ring_fate how = mg_ring_push(q->ring, r, bytes);
-  if (how == MG_RING_FULL) return false;
+  if (how == MG_RING_FULL) {
+    if (mg_ring_rouse(q->ring)) mg_wakeq_poke(q->bell);
+    return false;
+  }
   if (how == MG_RING_WAKE) mg_wakeq_poke(q->bell);
   return true;
 }
@@ -523,6 +526,11 @@ PyObject *disarm(PyObject *self, PyObject *) {
   Py_RETURN_NONE;
 }
 
+PyObject *doze(PyObject *self, PyObject *) {
+  mg_ring_doze(self_of(self)->ring);
+  Py_RETURN_NONE;
+}
+
 PyObject *ring_bell(PyObject *self, PyObject *) {
   mg_wakeq_poke(self_of(self)->bell);
   Py_RETURN_NONE;
@@ -728,6 +736,7 @@ PyMethodDef methods[] = {
     {"encode_lines", encode_lines, METH_VARARGS | METH_STATIC,
      "encode_lines(events, dumps, default, slow, /)\n--\n\nThe lines of a list of events, as drain_lines() makes them; bytes stay."},
     {"arm", arm, METH_NOARGS, "arm($self)\n--\n\nAnnounce that the consumer sleeps: the next event rings. False: do not sleep."},
+    {"doze", doze, METH_NOARGS, "doze($self)\n--\n\nThe consumer looks again soon: the queue rings only when it is half full."},
     {"disarm", disarm, METH_NOARGS, "disarm($self)\n--\n\nThe consumer is awake."},
     {"ring", ring_bell, METH_NOARGS, "ring($self)\n--\n\nMake the descriptor readable."},
     {"wait_room", wait_room, METH_O, "wait_room($self, seconds, /)\n--\n\nSleep until there is room. False: time is up."},

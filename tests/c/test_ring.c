@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 
 #include "check.h"
 #include "mongoose/base/alloc.h"
@@ -93,6 +94,21 @@ TEST(the_first_push_after_the_announcement_wakes_and_no_other) {
   mg_ring_free(r);
 }
 
+TEST(a_consumer_that_dozes_is_woken_when_the_ring_is_half_full_or_has_no_room) {
+  struct mg_ring *r = mg_ring_new(6, 10);
+  mg_ring_doze(r);
+  CHECK_INT(mg_ring_push(r, item(1), 0), MG_RING_PUSHED);
+  CHECK_INT(mg_ring_push(r, item(2), 0), MG_RING_PUSHED);
+  CHECK_INT(mg_ring_push(r, item(3), 0), MG_RING_WAKE);
+  CHECK_INT(mg_ring_push(r, item(4), 0), MG_RING_PUSHED);
+  CHECK(!mg_ring_rouse(r));
+  mg_ring_doze(r);
+  CHECK_INT(mg_ring_push(r, item(5), 11), MG_RING_FULL); /* for want of bytes */
+  CHECK(mg_ring_rouse(r));
+  CHECK(!mg_ring_rouse(r));
+  mg_ring_free(r);
+}
+
 TEST(waiting_for_room_ends_by_room_or_by_time) {
   struct mg_ring *r = mg_ring_new(1, 10);
   CHECK(mg_ring_wait(r, 10, 1000));
@@ -138,7 +154,7 @@ static void see(struct shared *s, void *p, size_t last[PRODUCERS]) {
   __atomic_add_fetch(&s->out, 1, __ATOMIC_SEQ_CST);
 }
 
-enum { REFUSE, EVICT, WAIT, SLEEPER };
+enum { REFUSE, EVICT, WAIT, SLEEPER, DOZER }; /* what producers do without room; SLEEPER and DOZER wait, too */
 
 static void *produce(void *arg) {
   struct producer *p = (struct producer *) arg;
@@ -179,6 +195,20 @@ static void *produce(void *arg) {
   return NULL;
 }
 
+static void nap(struct shared *s) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  t.tv_nsec += 1000000;
+  if (t.tv_nsec >= 1000000000) {
+    t.tv_sec++;
+    t.tv_nsec -= 1000000000;
+  }
+  pthread_mutex_lock(&s->lock);
+  if (s->rung == 0) pthread_cond_timedwait(&s->bell, &s->lock, &t);
+  s->rung = 0;
+  pthread_mutex_unlock(&s->lock);
+}
+
 static void *consume(void *arg) {
   struct shared *s = (struct shared *) arg;
   size_t last[PRODUCERS] = {0};
@@ -191,7 +221,10 @@ static void *consume(void *arg) {
       continue;
     }
     if (ended) return NULL;
-    if (s->how == SLEEPER) {
+    if (s->how == DOZER) { /* wakes up by itself for the last few only */
+      mg_ring_doze(s->r);
+      if (mg_ring_count(s->r) < 4) nap(s);
+    } else if (s->how == SLEEPER) {
       pthread_mutex_lock(&s->lock);
       while (s->rung == 0 && mg_ring_arm(s->r)) {
         if (s->rung == 0) pthread_cond_wait(&s->bell, &s->lock); /* without a time: a ring that is missed hangs the test */
@@ -261,6 +294,10 @@ TEST(many_consumers_share_without_loss) {
 TEST(a_consumer_that_sleeps_is_always_woken) {
   meet(SLEEPER, 1, 1000000);
   meet(SLEEPER, 1, 8);
+}
+
+TEST(a_consumer_that_dozes_gets_everything) {
+  meet(DOZER, 1, 64);
 }
 
 CHECK_MAIN

@@ -108,7 +108,23 @@ def test_wrong_calls_raise_and_nothing_is_queued(args, fields, error):
 
 def test_levels_have_names_aliases_and_numbers():
     q = queue()
-    given = ["trace", "Debug", "INFO", "warn", "WARNING", "error", "fatal", "Critical", 5, 20, 25, 49, 50, 1000, 0]
+    given = [
+        "trace",
+        "Debug",
+        "INFO",
+        "warn",
+        "WARNING",
+        "error",
+        "fatal",
+        "Critical",
+        5,
+        20,
+        25,
+        49,
+        50,
+        1000,
+        0,
+    ]
     for level in given:
         assert q.emit("m", level=level)
     assert [e["level"] for e in drained(q)] == [level_name(level) for level in given]
@@ -412,7 +428,7 @@ def test_lines_are_encoded_on_the_way_out_and_by_the_slow_way_where_that_fails()
     q = queue(clock=lambda: 1.5)
     q.emit("a", n=1, thing={1, 2} - {2}, big=1 << 70)
     q.push_json(b'{"x":1}', "info")
-    q.emit("\ud800", **{"k": b"\xff"})
+    q.emit("\ud800", k=b"\xff")
     a, native, odd = q.drain_lines(10, *LINES)
     assert json.loads(a)["n"] == 1
     assert json.loads(a)["thing"] == [1]
@@ -474,7 +490,20 @@ def test_a_queue_and_what_it_calls_are_collected_together():
             pass
 
     owner = Owner()
-    owner.q = EventQueue(10, 1000, (0,) * 6, KNOWN, level_index, NAMES, 0, 1.0, None, owner.wake, None, asyncio._get_running_loop)
+    owner.q = EventQueue(
+        10,
+        1000,
+        (0,) * 6,
+        KNOWN,
+        level_index,
+        NAMES,
+        0,
+        1.0,
+        None,
+        owner.wake,
+        None,
+        asyncio._get_running_loop,
+    )
     ref = weakref.ref(owner)
     del owner
     gc.collect()

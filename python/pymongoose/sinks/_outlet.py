@@ -28,9 +28,11 @@ class Outlet:
         matches: Callable[[dict[str, Any]], bool] | None,
         policies: tuple[Overflow, ...],
         room: int,
+        complain: Callable[[str], None],
     ) -> None:
         self.sink = sink
         self.matches = matches
+        self.complain = complain
         self.json = sink.accepts == "json"
         self.durable = bool(
             getattr(sink, "durable", False)
@@ -53,27 +55,28 @@ class Outlet:
     def offer(self, items: list[Item]) -> int:
         if not self.started:
             return 0
-        return self.sink.offer((), items) if self.json else self.sink.offer(items, ())
+        try:
+            return self.sink.offer((), items) if self.json else self.sink.offer(items, ())
+        except Exception:  # noqa: BLE001  (it may not, but somebody's does)
+            self.count("sink_error", len(items))
+            self.complain(f"sink {self.sink.name} could not be offered events")
+            return len(items)
 
     def push(self, items: list[Item], events: list[Any]) -> None:
         """Deliver, carry, or drop. `events` are the same ones, for their levels."""
-        n = len(items)
-        if not n:
+        if not items:
             return
-        taken = 0
         if not self.carry:
             taken = self.offer(items)
-            if taken == n:
-                return
-            if self.started or n - taken <= self._room:
+            if taken < len(items):
                 self.carry = items[taken:]
-                return
-        elif not self.started:
-            room = self._room - len(self.carry)
+            return
+        if not self.started:
+            room = max(self._room - len(self.carry), 0)
             self.carry += items[:room]
-            taken = min(n, max(room, 0))
-        if taken < n:
-            self._overflow(items[taken:], events[taken:])
+            items, events = items[room:], events[room:]
+        if items:
+            self._overflow(items, events)
 
     def _overflow(self, items: list[Item], events: list[Any]) -> None:
         if not self._evicts:

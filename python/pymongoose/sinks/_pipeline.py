@@ -20,7 +20,7 @@ from ._pipeline_stats import PipelineStats
 from ._policy import OVERFLOWS, Overflow, policies
 from ._sink import DrainResult, Sink
 from ._tally import Tally
-from ._worker import Processor, Ready, Worker
+from ._worker import Processor, Ready, Worker, complain
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -106,6 +106,7 @@ class Pipeline:
         self._processors = tuple(processors)
         self._spool = spool
         self._backlog: Backlog | None = None
+        self._left = 0  # in the spool, while it is closed
         self._lock = threading.RLock()
         self._worker: Worker | None = None
         self._asleep = False  # a forked child before its first event
@@ -138,10 +139,10 @@ class Pipeline:
 
     def _outlet(self, target: Sink | Routed) -> Outlet:
         if isinstance(target, Sink):
-            return Outlet(target, None, self._policies, self._max_events)
+            return Outlet(target, None, self._policies, self._max_events, complain)
         if not isinstance(getattr(target, "sink", None), Sink):
             raise TypeError(f"sinks must be Sink or Route, not {type(target).__name__}")
-        return Outlet(target.sink, target.matches, self._policies, self._max_events)
+        return Outlet(target.sink, target.matches, self._policies, self._max_events, complain)
 
     # ---- events in ----
 
@@ -270,7 +271,8 @@ class Pipeline:
     def _begin(self) -> None:
         if self._spool is not None and self._backlog is None:
             self._backlog = Backlog(_spool_of(self._spool))
-            self._tally.recovered += len(self._backlog)
+            self._tally.recovered += len(self._backlog) - self._left
+            self._left = 0
         self._before = self._totals()
         worker = Worker(
             self.queue,
@@ -298,27 +300,27 @@ class Pipeline:
         Raises:
             RuntimeError: called on the pipeline's own thread.
         """
+        if self._worker is not None:
+            self._not_here(self._worker)
         with self._lock:
             worker = self._worker
             if worker is None:
                 self._asleep = False
                 self.queue.set_state("closed")
                 return self._result
-            self._not_here(worker)
             self.queue.set_state("closed")
             worker.stop(timeout)
             if worker.ended.is_set():
                 worker.drop_rest()  # of those who were in the middle of emit()
             self._worker = None
             if self._backlog is not None:
+                self._left = len(self._backlog)
                 self._backlog.close()
-                backlog, self._backlog = len(self._backlog), None
-            else:
-                backlog = 0
+                self._backlog = None
             totals, before = self._totals(), self._before
             self._result = DrainResult(
                 totals.sent - before.sent,
-                max(totals.spooled + backlog, 0),
+                totals.spooled + self._left,
                 totals.dropped - before.dropped,
             )
             _exit.stopped(self)
@@ -362,6 +364,7 @@ class Pipeline:
         if self._backlog is not None:
             _abandoned.append(self._backlog)
             self._backlog = None
+        self._left = 0
 
     # ---- numbers ----
 
@@ -394,7 +397,7 @@ class Pipeline:
             for reason, n in one.items():
                 sums[reason] = sums.get(reason, 0) + n
         sent = pending = 0
-        spooled = len(self._backlog) if self._backlog is not None else 0
+        spooled = len(self._backlog) if self._backlog is not None else self._left
         oldest = worker.queue_age() if worker is not None else 0.0
         sinks = {}
         for outlet in self._outlets:

@@ -85,6 +85,9 @@ class Sink:
                 try:
                     await self.write(event)
                     self._sent += 1
+                except asyncio.CancelledError:
+                    self._dropped["deadline"] = self._dropped.get("deadline", 0) + 1
+                    raise
                 except Exception as e:  # noqa: BLE001
                     reason = f"error_{type(e).__name__}"
                     self._dropped[reason] = self._dropped.get(reason, 0) + 1

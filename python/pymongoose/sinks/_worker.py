@@ -28,8 +28,19 @@ Processor = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 SLICE = 512  # events between two looks at everything else on the loop
 LINGER = 0.01  # seconds until the next look at the queue, while events come
-HELD_UP = (0.002, 0.05)  # seconds between looks at sinks without room, shortest and longest
+HELD_UP = (0.001, 0.05)  # seconds between looks at sinks without room, shortest and longest
 RESTART = (0.5, 30.0)  # seconds until a sink that did not start is started again
+
+
+_complained: dict[str, float] = {}
+
+
+def complain(what: str) -> None:
+    """Log an exception that is being handled, at most once a second for each text. Any thread."""
+    now = time.monotonic()
+    if now - _complained.get(what, -10.0) >= 1.0:
+        _complained[what] = now
+        logger.exception(what)
 
 
 class Ready:
@@ -77,7 +88,6 @@ class Worker:
         self._bell: asyncio.Future[None] | None = None
         self._starting: list[asyncio.Task[None]] = []
         self._deadline: float | None = None  # of stop(), monotonic
-        self._complained: dict[str, float] = {}
         self._emptied = time.monotonic()  # when the queue was last seen empty
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -193,33 +203,43 @@ class Worker:
         self._ring()
 
     async def _carry_on(self) -> None:
-        held, idle = HELD_UP[0], True
+        held, idle = 0, True
         while self._deadline is None:
             n = self.step()
             if n < 0:
-                await self._rest(held)
-                held = min(held * 2, HELD_UP[1])
+                await self._held_up(held)
+                held += 1
                 continue
-            held = HELD_UP[0]
+            held = 0
             if n >= SLICE:
                 idle = False
                 await asyncio.sleep(0)
             elif n > 0 or not idle:  # once more after the last event
                 idle = n == 0
+                self.queue.doze()
                 await self._rest(LINGER)
             elif any(o.carry for o in self.outlets):
                 await self._rest(HELD_UP[1])
             elif self.queue.arm():
                 await self._rest(None)
 
+    async def _held_up(self, times: int) -> None:
+        """No sink has room: look again soon, and less often the longer it takes."""
+        if times < 8:
+            await asyncio.sleep(0)
+        else:
+            await self._rest(min(HELD_UP[0] * 2.0 ** min(times - 8, 16), HELD_UP[1]))
+
     def step(self) -> int:
         """Move one slice. The number of events, or -1: no sink has room."""
         stuck = 0
+        moved = False
         for outlet in self.outlets:
-            if outlet.carry and not outlet.relieve():
-                stuck += 1
+            if before := len(outlet.carry):
+                stuck += not outlet.relieve()
+                moved = moved or len(outlet.carry) < before
         if stuck and stuck == len(self.outlets):
-            return -1
+            return SLICE if moved else -1
         batch: list[Any]
         if self._lines_only:
             batch = self.queue.drain_lines(SLICE, *LINES)
@@ -242,7 +262,7 @@ class Worker:
                 self._deliver(batch)
                 backlog.done(mark)
         except Exception:  # noqa: BLE001  (a disk that fails; the queue goes on)
-            self.complain("the overflow spool cannot be read")
+            complain("the overflow spool cannot be read")
             return 0
         return len(batch)
 
@@ -280,7 +300,7 @@ class Worker:
                     return None
         except Exception:  # noqa: BLE001  (unprocessed it must not go on: redaction may have failed)
             tally.drop("processor_error")
-            self.complain("a processor raised; the event is dropped")
+            complain("a processor raised; the event is dropped")
             return None
         return event
 
@@ -290,17 +310,14 @@ class Worker:
         dicts: dict[int, list[dict[str, Any]]] = {}
         for outlet, events in portions:
             key = id(events)
-            try:
-                if outlet.json:
-                    if key not in lines:
-                        lines[key] = encode_all(events)
-                    outlet.push(lines[key], events)
-                else:
-                    if key not in dicts:
-                        dicts[key] = [decode(e) if e.__class__ is bytes else e for e in events]
-                    outlet.push(dicts[key], events)
-            except Exception:  # noqa: BLE001  (offer() may not raise, but somebody's may)
-                self.complain(f"sink {outlet.sink.name} could not be offered events")
+            if outlet.json:
+                if key not in lines:
+                    lines[key] = encode_all(events)
+                outlet.push(lines[key], events)
+            else:
+                if key not in dicts:
+                    dicts[key] = [decode(e) if e.__class__ is bytes else e for e in events]
+                outlet.push(dicts[key], events)
 
     def _route(self, events: list[Any], outlets: Sequence[Outlet]) -> None:
         """Each outlet those events that it is to have; an event that nobody has is filtered."""
@@ -335,15 +352,8 @@ class Worker:
         try:
             return outlet.matches is None or bool(outlet.matches(event))
         except Exception:  # noqa: BLE001
-            self.complain(f"the route to sink {outlet.sink.name} raised")
+            complain(f"the route to sink {outlet.sink.name} raised")
             return None
-
-    def complain(self, what: str) -> None:
-        """Log an exception that is being handled, at most once a second for each text."""
-        now = time.monotonic()
-        if now - self._complained.get(what, -10.0) >= 1.0:
-            self._complained[what] = now
-            logger.exception(what)
 
     # ---- sinks ----
 
@@ -354,7 +364,7 @@ class Worker:
                 await outlet.sink.start()
                 outlet.started = True
             except Exception:  # noqa: BLE001
-                self.complain(f"sink {outlet.sink.name} did not start; trying again in {wait:g} s")
+                complain(f"sink {outlet.sink.name} did not start; trying again in {wait:g} s")
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RESTART[1])
         self._ring()
@@ -428,7 +438,7 @@ class Worker:
                 left = max(deadline - time.monotonic(), 0.0)
                 await asyncio.wait_for(sink.stop(), left + 1.0)
         except (Exception, asyncio.CancelledError):  # noqa: BLE001
-            self.complain(f"sink {sink.name} did not stop cleanly")
+            complain(f"sink {sink.name} did not stop cleanly")
         outlet.started = False
 
 

@@ -31,6 +31,8 @@ struct slot {
   size_t bytes;
 };
 
+enum { AWAKE, ASLEEP, DOZING };
+
 struct mg_ring {
   /* pushers */
   uint64_t tail;
@@ -40,7 +42,7 @@ struct mg_ring {
   uint64_t head;
   char pad2[64];
   /* read by all, written seldom */
-  int armed, waiters;
+  int armed, waiters; /* armed: one of the above */
   struct slot *slots;
   uint64_t mask;
   unsigned bits;
@@ -111,9 +113,14 @@ static bool no_slot(const struct mg_ring *r, uint64_t tail) {
   return (int64_t) (tail - __atomic_load_n(&r->head, __ATOMIC_ACQUIRE)) >= (int64_t) r->max_items;
 }
 
+static bool half_full(const struct mg_ring *r, uint64_t tail) {
+  return (int64_t) (tail - __atomic_load_n(&r->head, __ATOMIC_RELAXED)) >= (int64_t) (r->max_items / 2);
+}
+
 enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes) {
   uint64_t tail, turn, empty;
   struct slot *s;
+  int armed;
   if (!take_bytes(r, bytes)) return MG_RING_FULL;
   tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
   for (;;) {
@@ -134,8 +141,9 @@ enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes) {
   s->item = item;
   s->bytes = bytes;
   __atomic_store_n(&s->turn, empty + 1, __ATOMIC_SEQ_CST); /* an exchange on x86: the fence before the look at `armed` */
-  if (__atomic_load_n(&r->armed, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&r->armed, 0, __ATOMIC_SEQ_CST)) return MG_RING_WAKE;
-  return MG_RING_PUSHED;
+  armed = __atomic_load_n(&r->armed, __ATOMIC_SEQ_CST);
+  if (armed == AWAKE || (armed == DOZING && !half_full(r, tail + 1))) return MG_RING_PUSHED;
+  return mg_ring_rouse(r) ? MG_RING_WAKE : MG_RING_PUSHED;
 }
 
 void *mg_ring_pop(struct mg_ring *r) {
@@ -163,14 +171,22 @@ void *mg_ring_pop(struct mg_ring *r) {
 
 /* tail moves before the turn is set, so a push that is half done keeps the consumer awake, too. */
 bool mg_ring_arm(struct mg_ring *r) {
-  __atomic_store_n(&r->armed, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&r->armed, ASLEEP, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(&r->tail, __ATOMIC_SEQ_CST) == __atomic_load_n(&r->head, __ATOMIC_SEQ_CST)) return true;
   mg_ring_disarm(r);
   return false;
 }
 
+void mg_ring_doze(struct mg_ring *r) {
+  __atomic_store_n(&r->armed, DOZING, __ATOMIC_SEQ_CST);
+}
+
+bool mg_ring_rouse(struct mg_ring *r) {
+  return __atomic_load_n(&r->armed, __ATOMIC_SEQ_CST) != AWAKE && __atomic_exchange_n(&r->armed, AWAKE, __ATOMIC_SEQ_CST) != AWAKE;
+}
+
 void mg_ring_disarm(struct mg_ring *r) {
-  __atomic_store_n(&r->armed, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&r->armed, AWAKE, __ATOMIC_SEQ_CST);
 }
 
 static bool has_room(const struct mg_ring *r, size_t bytes) {

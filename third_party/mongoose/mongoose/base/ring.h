@@ -1,7 +1,8 @@
 /* ring.h - a bounded queue of pointers: any number of threads push, any number pop, none holds a lock.
  *
  * Both bounds are exact: never more than max_items are in it, nor more than max_bytes (each item says what it counts for). Order is
- * kept for each pusher. One consumer may sleep: it announces that (mg_ring_arm), and the first push after that says "wake it".
+ * kept for each pusher. One consumer may sleep: it announces that (mg_ring_arm), and the first push after that says "wake it"; or it
+ * dozes, to look again by itself before long, and is woken only when the ring gets half full.
  * A ring of millions costs address space; its pages come as they are used.
  */
 #pragma once
@@ -30,6 +31,9 @@ void *mg_ring_pop(struct mg_ring *r);
 
 /* The consumer, before it sleeps. False when something is in the ring already: do not sleep. */
 bool mg_ring_arm(struct mg_ring *r);
+void mg_ring_doze(struct mg_ring *r); /* instead, when it will look again by itself */
+/* Any thread, after MG_RING_FULL: true when the consumer announced either. It is to be woken, by this caller alone. */
+bool mg_ring_rouse(struct mg_ring *r);
 void mg_ring_disarm(struct mg_ring *r);
 
 /* Any thread that may sleep: until there is room for one item of so many bytes, at most ms milliseconds. True: there was. The room is not
