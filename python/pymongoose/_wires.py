@@ -114,6 +114,7 @@ class Wire:
                 pool.route.connect_url, self._on_event, True, limits, None
             )
         except BaseException:
+            self.closed = True
             pool.open.discard(self)
             raise
 

@@ -183,6 +183,31 @@ def test_closing_ends_what_is_under_way() -> None:
     run(main())
 
 
+def test_closing_ends_a_request_that_would_be_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    """On a kept connection: closing it looks like a server that hung up, and there is no other to be had."""
+
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def page(request: web.Request) -> web.StreamResponse:
+            if request.path == "/hang":
+                asked.set()
+                await asyncio.Event().wait()
+            return web.Response()
+
+        async with site(page) as (url, _):
+            client = aio.Client()
+            await client.request("GET", url)
+            task = asyncio.create_task(client.request("GET", f"{url}/hang"))
+            await asked.wait()
+            client.close()
+            with pytest.raises(ConnectionClosed):
+                await task
+
+    run(main())
+    assert caplog.records == []
+
+
 def test_a_post_on_a_connection_that_died_while_it_was_kept_is_repeated_only_when_told_so() -> None:
     """The server closes after it read the second request, and answers nothing."""
     seen: list[bytes] = []
