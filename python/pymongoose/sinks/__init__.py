@@ -12,21 +12,39 @@ Example::
         log.emit("order created", level="info", order=42)
 """
 
+from ._batched import BatchedSink, BatchOptions
 from ._levels import LEVELS, Level, level_name, level_number
+from ._outcome import Partial, PoolTimeout, Rejected, RetryLater
 from ._pipeline import Pipeline
 from ._pipeline_stats import PipelineStats
 from ._policy import Overflow
+from ._pooled import PooledSink
+from ._retry import Breaker, Retry
 from ._sink import DrainResult, Sink, SinkStats
+from ._spool import Spool, SpoolBatch
+from ._sync import SyncSink
 
 __all__ = [
     "LEVELS",
+    "BatchOptions",
+    "BatchedSink",
+    "Breaker",
     "DrainResult",
     "Level",
     "Overflow",
+    "Partial",
     "Pipeline",
     "PipelineStats",
+    "PoolTimeout",
+    "PooledSink",
+    "Rejected",
+    "Retry",
+    "RetryLater",
     "Sink",
     "SinkStats",
+    "Spool",
+    "SpoolBatch",
+    "SyncSink",
     "level_name",
     "level_number",
 ]

@@ -397,6 +397,7 @@ class Pipeline:
             for reason, n in one.items():
                 sums[reason] = sums.get(reason, 0) + n
         sent = pending = 0
+        recovered = tally.recovered
         spooled = len(self._backlog) if self._backlog is not None else self._left
         oldest = worker.queue_age() if worker is not None else 0.0
         sinks = {}
@@ -405,6 +406,7 @@ class Pipeline:
             sinks[outlet.sink.name] = stats
             sent += stats.sent
             spooled += stats.spooled
+            recovered += stats.recovered
             pending += stats.pending + len(outlet.carry)
             oldest = max(oldest, getattr(stats, "oldest_age", 0.0))
             for counted in (outlet.dropped, stats.dropped):
@@ -416,8 +418,8 @@ class Pipeline:
             accepted=events,
             refused=refused,
             below_level=counters["below_level"] + front.below,
-            recovered=tally.recovered,
-            deliveries=events + tally.recovered + tally.extra + front.extra,
+            recovered=recovered,
+            deliveries=events + recovered + tally.extra + front.extra,
             filtered=tally.filtered + front.filtered,
             dropped={reason: n for reason, n in dropped.items() if n},
             sent=sent,

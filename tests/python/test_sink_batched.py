@@ -1,0 +1,515 @@
+"""BatchedSink: triggers, one send at a time, retries, what stop() does, and what becomes of every event."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pymongoose.sinks import (
+    BatchedSink,
+    Breaker,
+    DrainResult,
+    Partial,
+    Pipeline,
+    Rejected,
+    Retry,
+    RetryLater,
+    Sink,
+)
+
+FAST = Retry(base=0.0)
+
+
+class Kept(BatchedSink):
+    """Batches that were acknowledged; `answer` decides about each send."""
+
+    def __init__(self, answer: Callable[[int], Awaitable[None]] | None = None, **options: Any):
+        options.setdefault("retry", FAST)
+        options.setdefault("breaker", None)
+        super().__init__(**options)
+        self.answer = answer
+        self.tried: list[list[int]] = []
+        self.batches: list[list[int]] = []
+        self.ids: list[str] = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self.came = asyncio.Condition()
+
+    async def send_batch(self, batch: list[dict[str, Any]]) -> None:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        numbers = [event["n"] for event in batch]
+        self.ids.append(self.batch_id)
+        try:
+            self.tried.append(numbers)
+            async with self.came:
+                self.came.notify_all()
+            if self.answer is not None:
+                await self.answer(len(self.tried))
+            self.batches.append(numbers)
+        finally:
+            self.under_way -= 1
+            async with self.came:
+                self.came.notify_all()
+
+    async def until(self, what: Callable[[], bool]) -> None:
+        async with self.came:
+            await asyncio.wait_for(self.came.wait_for(what), 20)
+
+    @property
+    def events(self) -> list[int]:
+        return [n for batch in self.batches for n in batch]
+
+
+def event(n: int) -> dict[str, Any]:
+    return {"ts": 1.0, "level": "info", "message": "m", "n": n}
+
+
+async def put(sink: Sink, numbers: Any) -> None:
+    for n in numbers:
+        await sink.write(event(n))
+
+
+def test_a_batch_leaves_when_it_has_its_size() -> None:
+    async def main() -> None:
+        sink = Kept(batch_size=3, batch_timeout=1000)
+        await sink.start()
+        await put(sink, range(7))
+        await sink.until(lambda: len(sink.batches) == 2)
+        assert sink.batches == [[0, 1, 2], [3, 4, 5]]
+        assert sink.pending == 1
+        assert await sink.stop() == DrainResult(sent=7)
+        assert sink.batches[2:] == [[6]]
+
+    asyncio.run(main())
+
+
+def test_a_batch_leaves_when_its_oldest_event_has_waited_long_enough() -> None:
+    async def main() -> None:
+        sink = Kept(batch_size=1000, batch_timeout=0.05)
+        await sink.start()
+        await put(sink, range(2))
+        await sink.until(lambda: sink.events == [0, 1])
+        await put(sink, [2])
+        await sink.until(lambda: sink.events == [0, 1, 2])
+        await sink.stop()
+
+    asyncio.run(main())
+
+
+def test_the_time_of_a_batch_begins_with_its_own_oldest_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+
+    async def main() -> None:
+        sink = Kept(batch_size=2, batch_timeout=5.0)
+        monkeypatch.setattr("pymongoose.sinks._batched.time.monotonic", lambda: now[0])
+        sink._put([event(0)])
+        now[0] += 4
+        sink._put([event(1), event(2)])
+        assert sink._cut().items == [event(0), event(1)]  # type: ignore[union-attr]
+        assert sink._wait() == 5.0  # event 2 came just now
+        now[0] += 1.5
+        assert sink._wait() == 3.5
+
+    asyncio.run(main())
+
+
+def test_a_batch_leaves_when_it_has_its_bytes_and_a_giant_goes_alone() -> None:
+    async def main() -> None:
+        sink = Kept(batch_size=1000, batch_timeout=1000, max_bytes=200)
+        await sink.start()
+        big = {**event(3), "text": "x" * 1000}
+        assert sink.offer([event(0), event(1), event(2), big, event(4)], ()) == 5
+        await sink.until(lambda: len(sink.batches) >= 2)
+        await sink.stop()
+        assert sink.events == [0, 1, 2, 3, 4]
+        assert [3] in sink.batches
+
+    asyncio.run(main())
+
+
+def test_there_is_one_send_at_a_time_and_no_event_is_sent_twice() -> None:
+    async def slow(_: int) -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> None:
+        sink = Kept(slow, batch_size=5, batch_timeout=0.0)
+
+        async def writer(first: int) -> None:
+            for n in range(first, first + 100):
+                await sink.write(event(n))
+                if n % 7 == 0:
+                    await sink.flush()
+
+        await sink.start()
+        await asyncio.gather(*(writer(i * 100) for i in range(8)))
+        await sink.stop()
+        assert sink.most_under_way == 1
+        assert sorted(sink.events) == list(range(800))
+
+    asyncio.run(main())
+
+
+def test_a_send_that_raises_is_repeated_with_the_same_batch_id() -> None:
+    async def third_time(n: int) -> None:
+        if n < 3:
+            raise OSError("down")
+
+    async def main() -> None:
+        sink = Kept(third_time, batch_size=2)
+        await sink.start()
+        await put(sink, range(2))
+        await sink.until(lambda: sink.batches == [[0, 1]])
+        assert len(set(sink.ids)) == 1
+        assert sink.stats().retried == 2
+        await put(sink, range(2, 4))
+        await sink.stop()
+        assert sink.ids[-1] != sink.ids[0]
+
+    asyncio.run(main())
+
+
+def test_a_failing_send_never_ends_the_timer() -> None:
+    async def first_fails(n: int) -> None:
+        if n == 1:
+            raise ValueError("once")
+
+    async def main() -> None:
+        sink = Kept(first_fails, batch_size=1000, batch_timeout=0.01)
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: sink.events == [0])
+        await put(sink, [1])
+        await sink.until(lambda: sink.events == [0, 1])
+        await sink.stop()
+
+    asyncio.run(main())
+
+
+def test_retry_after_is_waited_for_and_no_send_comes_before_it() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        times: list[float] = []
+
+        async def later(n: int) -> None:
+            times.append(loop.time())
+            if n == 1:
+                raise RetryLater(0.2, "busy")
+
+        sink = Kept(later, batch_size=1)
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: sink.events == [0])
+        assert times[1] - times[0] >= 0.2
+        await sink.stop()
+
+    asyncio.run(main())
+
+
+def test_rejected_events_are_counted_and_the_next_batch_goes_on() -> None:
+    async def refuse_first(n: int) -> None:
+        if n == 1:
+            raise Rejected("schema")
+
+    async def main() -> None:
+        sink = Kept(refuse_first, batch_size=2)
+        await sink.start()
+        await put(sink, range(4))
+        result = await sink.stop()
+        assert result == DrainResult(sent=2, dropped=2)
+        assert sink.stats().dropped == {"rejected": 2}
+
+    asyncio.run(main())
+
+
+def test_rejected_events_go_to_the_dead_letter_file_with_their_reason(tmp_path: Path) -> None:
+    async def refuse(_: int) -> None:
+        raise Rejected("schema")
+
+    async def main() -> None:
+        sink = Kept(refuse, batch_size=2, dead_letter=tmp_path / "a" / "dead.jsonl", name="s")
+        await sink.start()
+        await put(sink, range(2))
+        await sink.stop()
+        assert sink.stats().dropped == {"dead_letter": 2}
+
+    asyncio.run(main())
+    letters = [
+        json.loads(line) for line in (tmp_path / "a" / "dead.jsonl").read_text().splitlines()
+    ]
+    assert [letter["event"] for letter in letters] == [event(0), event(1)]
+    assert {letter["reason"] for letter in letters} == {"schema"}
+    assert {letter["sink"] for letter in letters} == {"s"}
+
+
+def test_a_dead_letter_may_be_another_sink() -> None:
+    async def refuse(_: int) -> None:
+        raise Rejected("schema")
+
+    async def main() -> None:
+        other = Kept(batch_size=1)
+        sink = Kept(refuse, batch_size=2, dead_letter=other)
+        await sink.start()
+        await put(sink, range(2))
+        await sink.stop()
+        assert sorted(other.events) == [0, 1]
+
+    asyncio.run(main())
+
+
+def test_of_a_partial_outcome_each_event_has_its_own_fate() -> None:
+    async def main() -> None:
+        async def some(n: int) -> None:
+            if n == 1:
+                raise Partial({0: "bad"}, retry=[2])
+
+        sink = Kept(some, batch_size=4, batch_timeout=0.01)
+        await sink.start()
+        await put(sink, range(4))
+        await sink.until(lambda: sink.batches == [[2]])
+        result = await sink.stop()
+        assert result == DrainResult(sent=3, dropped=1)
+        assert sink.tried == [[0, 1, 2, 3], [2]]
+
+    asyncio.run(main())
+
+
+def test_attempts_that_are_used_up_are_counted_as_given_up() -> None:
+    async def never(_: int) -> None:
+        raise OSError("down")
+
+    async def main() -> None:
+        sink = Kept(never, batch_size=1, retry=Retry(attempts=3, base=0.0))
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: len(sink.tried) == 3)
+        assert await sink.flush(10)
+        assert sink.stats().dropped == {"gave_up": 1}
+        await sink.stop()
+
+    asyncio.run(main())
+
+
+def test_backoff_grows_and_is_capped_with_full_jitter() -> None:
+    retry = Retry(base=1.0, cap=8.0)
+    assert [retry.delay(n, lambda: 1.0) for n in (1, 2, 3, 4, 5, 500)] == [1, 2, 4, 8, 8, 8]
+    draws = [retry.delay(4) for _ in range(200)]
+    assert all(0 <= d <= 8 for d in draws)
+    assert len(set(draws)) > 100
+
+
+def test_the_breaker_opens_lets_one_probe_through_and_closes() -> None:
+    async def main() -> None:
+        down = True
+
+        async def maybe(_: int) -> None:
+            if down:
+                raise OSError("down")
+
+        sink = Kept(maybe, batch_size=1, breaker=Breaker(failures=3, reset=0.05))
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: len(sink.tried) == 3)
+        states = {sink.stats().breaker}
+        await sink.until(lambda: len(sink.tried) == 4)  # the probe, which fails
+        down = False
+        await sink.until(lambda: sink.events == [0])
+        assert "open" in states
+        assert sink.stats().breaker == "closed"
+        await sink.stop()
+
+    asyncio.run(main())
+
+
+def test_write_waits_while_the_buffer_is_full_and_offer_refuses() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def wait(_: int) -> None:
+            await gate.wait()
+
+        sink = Kept(wait, batch_size=2, batch_timeout=0.0, max_pending=4)
+        await sink.start()
+        await put(sink, range(2))
+        await sink.until(lambda: len(sink.tried) == 1)
+        assert sink.offer([event(n) for n in range(2, 9)], ()) == 4
+        assert sink.offer([event(9)], ()) == 0
+        waiting = asyncio.create_task(sink.write(event(6)))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        gate.set()
+        await waiting
+        await sink.stop()
+        assert sink.events == list(range(7))
+
+    asyncio.run(main())
+
+
+def test_drop_oldest_takes_from_the_buffer_and_not_from_what_is_being_sent() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def wait(_: int) -> None:
+            await gate.wait()
+
+        sink = Kept(wait, batch_size=2, batch_timeout=0.0)
+        await sink.start()
+        await put(sink, range(2))
+        await sink.until(lambda: len(sink.tried) == 1)
+        await put(sink, range(2, 6))
+        assert sink.drop_oldest(3) == 3
+        gate.set()
+        await sink.stop()
+        assert sink.events == [0, 1, 5]
+
+    asyncio.run(main())
+
+
+def test_stop_finishes_the_send_in_progress_and_the_rest() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def wait(_: int) -> None:
+            await gate.wait()
+
+        sink = Kept(wait, batch_size=2, batch_timeout=1000)
+        await sink.start()
+        await put(sink, range(5))
+        await sink.until(lambda: len(sink.tried) == 1)
+        stopping = asyncio.create_task(sink.stop())
+        await asyncio.sleep(0)
+        gate.set()
+        assert await stopping == DrainResult(sent=5)
+        assert sink.batches == [[0, 1], [2, 3], [4]]
+        assert sink.tried == sink.batches
+
+    asyncio.run(main())
+
+
+def test_stop_gives_up_at_its_deadline_and_counts_what_it_lost() -> None:
+    async def main() -> None:
+        async def hang(_: int) -> None:
+            await asyncio.Event().wait()
+
+        sink = Kept(hang, batch_size=2, batch_timeout=1000, drain_timeout=0.05)
+        await sink.start()
+        await put(sink, range(5))
+        assert await sink.stop() == DrainResult(dropped=5)
+        assert sink.stats().dropped == {"deadline": 5}
+        assert sink.pending == 0
+
+    asyncio.run(main())
+
+
+def test_stop_whose_caller_is_cancelled_goes_on() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def wait(_: int) -> None:
+            await gate.wait()
+
+        sink = Kept(wait, batch_size=2, batch_timeout=1000)
+        await sink.start()
+        await put(sink, range(3))
+        stopping = asyncio.create_task(sink.stop())
+        await sink.until(lambda: len(sink.tried) == 1)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        gate.set()
+        assert await sink.stop() == DrainResult(sent=3)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_stopping_at_any_moment_neither_loses_nor_doubles_a_batch(seed: int) -> None:
+    rng = random.Random(seed)
+
+    async def main() -> None:
+        async def sometimes(_: int) -> None:
+            for _ in range(rng.randrange(4)):
+                await asyncio.sleep(0)
+            if rng.random() < 0.3:
+                raise OSError("down")
+            for _ in range(rng.randrange(4)):
+                await asyncio.sleep(0)
+
+        sink = Kept(sometimes, batch_size=rng.randrange(1, 5), batch_timeout=0.0, drain_timeout=60)
+        await sink.start()
+        n = rng.randrange(1, 40)
+        accepted = 0
+        for i in range(n):
+            await sink.write(event(i))
+            accepted += 1
+            for _ in range(rng.randrange(3)):
+                await asyncio.sleep(0)
+        result = await sink.stop()
+        assert result == DrainResult(sent=accepted)
+        assert sink.events == list(range(accepted))
+        assert sink.most_under_way == 1
+
+    asyncio.run(main())
+
+
+def test_a_sink_can_be_used_without_asyncio() -> None:
+    class Lines(BatchedSink):
+        accepts = "json"
+        lines: list[bytes]
+
+        async def start(self) -> None:
+            self.lines = []
+            await super().start()
+
+        async def send_lines(self, lines: list[bytes]) -> None:
+            self.lines += lines
+
+    sink = Lines(batch_size=2)
+    with sink.sync() as s:
+        for n in range(5):
+            s.write(event(n))
+        assert s.flush(10)
+        assert len(sink.lines) == 5
+    assert [json.loads(line)["n"] for line in sink.lines] == list(range(5))
+
+
+def test_a_classic_sink_works_in_a_pipeline() -> None:
+    class TableSink(BatchedSink):
+        rows: list[dict[str, Any]]
+
+        async def start(self) -> None:
+            self.rows = []
+            await super().start()
+
+        async def send_batch(self, batch: list[dict[str, Any]]) -> None:
+            self.rows += batch
+
+    table = TableSink(batch_size=10)
+    with Pipeline([table]) as log:
+        for n in range(25):
+            assert log.emit("order", order=n)
+    assert [row["order"] for row in table.rows] == list(range(25))
+    assert table.stats().sent == 25
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"batch_timeout": -1},
+        {"max_bytes": 0},
+        {"max_pending": 0},
+        {"drain_timeout": -1},
+    ],
+)
+def test_numbers_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Kept(**options)
