@@ -48,6 +48,10 @@ PEERS = [
     "fastwsgi",
     "picows",
     "websockets",
+    "structlog",
+    "loguru",
+    "python-json-logger",
+    "fapilog",
 ]
 
 

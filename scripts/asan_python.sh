@@ -19,7 +19,7 @@ preload=
 for lib in libasan.so libubsan.so libstdc++.so; do preload+="$("${CC:-gcc}" -print-file-name=$lib) "; done
 
 tests=()
-for name in http_errors http_limits http_malformed http_message http_pipelining http_raw_answers http_reply http_server \
+for name in event_queue http_errors http_limits http_malformed http_message http_pipelining http_raw_answers http_reply http_server \
   http_streaming json lifetimes native_routes tcp_udp_unix timers util wakeup worker_pool; do
   tests+=("tests/python/test_$name.py")
 done

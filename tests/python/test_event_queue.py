@@ -4,7 +4,6 @@ import asyncio
 import collections
 import gc
 import json
-import os
 import signal
 import sys
 import threading
@@ -435,21 +434,6 @@ def test_lines_are_encoded_on_the_way_out_and_by_the_slow_way_where_that_fails()
     assert json.loads(a)["big"] == str(1 << 70)
     assert native == b'{"x":1}'
     assert json.loads(odd)["level"] == "info"
-
-
-def test_lines_take_the_memory_of_their_text():
-    q = queue(max_events=20_000, max_bytes=1 << 30)
-    for n in range(20_000):
-        q.emit("m", n=n)
-
-    def resident():
-        with open("/proc/self/statm") as f:
-            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    before = resident()
-    lines = q.drain_lines(20_000, *LINES)
-    assert len(lines) == 20_000
-    assert resident() - before < 20_000 * 1000
 
 
 def test_references_are_given_back():

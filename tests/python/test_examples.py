@@ -136,6 +136,22 @@ def test_streaming_upload_returns_what_it_took() -> None:
         assert it.get() == data
 
 
+def test_sinks_quickstart_writes_what_it_logs_without_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with example("sinks_quickstart.py") as it:
+        assert it.get("/buy?item=lamp") == b"thank you\n"
+        assert it.ask("GET", "/x")[0] == 404
+        assert it.get("/buy?item=chair") == b"thank you\n"
+        assert json.loads(it.get("/stats")) == {"written": 3}
+        assert it.get("/buy?item=table") == b"thank you\n"
+    events = [json.loads(line) for line in Path("events.jsonl").read_text().splitlines()]
+    assert [e.get("item") for e in events] == ["lamp", None, "chair", "table"]
+    assert [e["level"] for e in events] == ["info", "warning", "info", "info"]
+    assert not any("card" in e for e in events)
+
+
 def test_ws_echo_sends_back_what_it_gets() -> None:
     with example("ws_echo.py") as it, connect(it.url, proxy=None, open_timeout=DEADLINE) as ws:
         for message in ("Zoë", b"\xff\x00"):

@@ -881,6 +881,31 @@ print(after - before < 4 << 20 or (before, after))
     assert finish(program(FILE_SINK + code, str(out)), timeout=600) == "True\n"
 
 
+def test_lines_that_wait_take_the_memory_of_their_text(tmp_path):
+    code = """
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+class Waiting(File):
+    lines = []
+    def offer(self, events, lines):
+        self.lines += lines
+        return super().offer(events, lines)
+
+log = Pipeline([Waiting("/dev/null")])
+with log:
+    before = resident()
+    for n in range(50_000):
+        assert log.emit("m", n=n)
+    assert log.flush(30)
+    assert len(Waiting.lines) == 50_000
+    grown = (resident() - before) / 50_000  # the ring's pages and what was queued at once included
+print(grown < 1000 or grown)
+"""
+    assert finish(program(FILE_SINK + code, "")) == "True\n"
+
+
 def test_logging_of_the_worker_does_not_feed_back(caplog):
     """A handler that emits into the pipeline whose worker complains makes no endless loop."""
 
