@@ -84,6 +84,7 @@ mg_limits limits_of(py::handle o) {
   number(o, "send_timeout", &l.send_timeout, 1000);
   number(o, "connect_timeout", &l.connect_timeout, 1000);
   number(o, "tls_timeout", &l.tls_timeout, 1000);
+  number(o, "half_close", &l.half_close);
   number(o, "max_recv", &l.max_recv);
   number(o, "send_high", &l.send_high);
   number(o, "send_low", &l.send_low);

@@ -83,6 +83,9 @@ class Limits:
     """For connections we make."""
     tls_timeout: float = 10.0
     """For a TLS handshake; an MG_EV_ERROR and the end."""
+    half_close: bool = False
+    """What the end of a client's input means: it is gone, with the jobs that work for it (False), or it has shut down its writing side and
+    is still answered what it asked for (True)."""
     max_recv: int = 3 << 20
     """Unread input of a raw connection before reading pauses."""
     send_high: int = 4 << 20

@@ -129,6 +129,18 @@ LOOP_TEST(a_lookup_has_the_connect_timeout) {
   loop_down();
 }
 
+/* What the application posts may fill the queue; a lookup without a deadline must come back all the same. */
+LOOP_TEST(a_lookup_comes_back_though_the_queue_is_full) {
+  struct mg_limits l = mg_limits_default;
+  up(NULL);
+  CHECK(mg_wakeup_init_n(&mgr, 0));
+  l.connect_timeout = 0;
+  CHECK(mg_connect_with(&mgr, "tcp://no..name:9", on_client, NULL, NULL, NULL, &l) != NULL);
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(fault, MG_ERESOLVE);
+  loop_down();
+}
+
 TEST(any_allocation_of_a_lookup_may_fail) {
   for (long n = 1; n < 8; n++) {
     struct mg_connection *c;

@@ -147,4 +147,47 @@ TEST(running_out_of_memory_refuses_and_says_so) {
   hang_up(&p);
   ws_down();
 }
+/* What was refused was not said: the next piece is still the first. */
+TEST(a_first_piece_that_had_no_memory_may_be_written_again) {
+  static char big[20000];
+  struct peer p;
+  ws_up();
+  p = ws_dial();
+  CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_BINARY));
+  mg_alloc_fail_at(1);
+  CHECK(!mg_ws_stream_write(server, big, sizeof(big)));
+  mg_alloc_fail_at(0);
+  CHECK_INT(mgr.status, MG_ENOMEM);
+  CHECK(mg_ws_stream_write(server, big, sizeof(big)));
+  CHECK_FRAME(&p, 0x02, big, sizeof(big));
+  CHECK(mg_ws_stream_end(server));
+  CHECK_FRAME(&p, 0x80, "", 0);
+  hang_up(&p);
+  ws_down();
+}
+/* A piece that is in our window and never in the peer's would make nonsense of all that follows. */
+TEST(a_packed_piece_that_had_no_memory_ends_the_connection) {
+  static char noise[40000];
+  struct peer p;
+  uint32_t x = 1;
+  long n;
+  size_t i;
+  if (!mg_ws_can_compress()) return;
+  for (i = 0; i < sizeof(noise); i++) noise[i] = (char) ((x = x * 1664525u + 1013904223u) >> 24);
+  for (n = 1; n < 12; n++) {
+    bool ok;
+    ws_up();
+    opts.compress = opts.takeover = true;
+    p = dial(listener);
+    say(&p, HANDSHAKE "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n");
+    CHECK(UNTIL(opens == 1 && has(&p, "\r\n\r\n")));
+    CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_BINARY));
+    mg_alloc_fail_at(n);
+    ok = mg_ws_stream_write(server, noise, sizeof(noise));
+    mg_alloc_fail_at(0);
+    CHECK(ok || server->is_closing);
+    hang_up(&p);
+    ws_down();
+  }
+}
 CHECK_MAIN

@@ -54,6 +54,8 @@ struct mg_proto {
   void (*timeout)(struct mg_connection *c);
   /* Application bytes are about to be queued by reference. */
   void (*sending_ref)(struct mg_connection *c, const char *buf, size_t len);
+  /* Is the peer to be told something yet, though it says no more itself? With limits.half_close settle has to end what owes nothing. */
+  bool (*owes)(const struct mg_connection *c);
 };
 
 /* What a listener shares with the connections it accepted; lives as long as any of them. */

@@ -39,6 +39,7 @@ struct mg_limits {
   uint32_t send_timeout;   /* output waiting and none taken by the peer */
   uint32_t connect_timeout; /* client connections */
   uint32_t tls_timeout;     /* TLS handshakes; an error event */
+  uint32_t half_close;      /* 1: a client that has ended its side is answered what it asked; 0: it is gone */
   /* buffers, bytes */
   size_t max_recv;  /* unread input of a connection without a protocol, then reading stops */
   size_t send_high; /* unsent output: is_full is true from here on … */

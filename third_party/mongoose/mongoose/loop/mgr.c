@@ -175,7 +175,10 @@ static void readiness(struct mg_mgr *mgr, struct mg_connection *c, unsigned even
       mg_touch(c);
       if (MG_UNLIKELY(c->tls_wants_write)) events |= MG_POLL_READ;
     }
-    if ((events & MG_POLL_READ) || ((events & MG_POLL_HUP) && !c->is_full)) {
+    if (MG_UNLIKELY(c->is_eof && !c->is_client && (events & MG_POLL_HUP))) { /* it had ended its side, now it is gone */
+      c->is_failed = 1;
+      mg_conn_ready(c);
+    } else if ((events & MG_POLL_READ) || ((events & MG_POLL_HUP) && !c->is_full)) {
       mg_io_recv(c);
     } else if ((events & MG_POLL_HUP) && c->is_client) { /* what it sent before it went is read when reading goes on */
       mg_conn_watch(c, 0);
@@ -313,6 +316,7 @@ static void tell_ready(struct mg_connection *c) {
     }
     c->is_closing = 1;
   } else if (c->is_eof && !c->is_draining && !c->is_closing) {
+    if (c->listener->limits.half_close && c->proto != NULL && c->proto->owes != NULL && c->proto->owes(c)) return; /* settle sees to the end */
     c->is_draining = 1; /* what is queued still goes out; what was promised for later is nobody's any more */
   }
 }
@@ -386,6 +390,7 @@ static void update_interest(struct mg_connection *c, bool blocked) {
   unsigned want = 0;
   if (wants_input(c)) want |= MG_POLL_READ;
   if (blocked) want |= MG_POLL_WRITE;
+  if (MG_UNLIKELY(c->is_eof) && !c->is_draining) want |= MG_POLL_HUP; /* it waits for answers: tell when it is gone altogether */
   if (MG_UNLIKELY(c->is_tls) && !c->is_lingering) {
     if (c->is_tls_hs || c->tls_wants_read) want = MG_POLL_READ; /* that is what output waits for, too */
     if (c->tls_wants_write) want |= MG_POLL_WRITE;

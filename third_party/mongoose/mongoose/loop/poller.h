@@ -16,7 +16,8 @@ struct mg_ready {
 struct mg_poller {
   const char *name;
   void *(*open)(void); /* NULL on failure */
-  /* From `was` to `want` (sets of READ, WRITE, EDGE; was 0: not watched yet, want 0: forget). 0, or -1 with errno. */
+  /* From `was` to `want` (sets of READ, WRITE, EDGE; HUP, which is reported anyhow, keeps it watched; was 0: not watched yet, want 0:
+   * forget). 0, or -1 with errno. */
   int (*watch)(void *self, int fd, unsigned was, unsigned want, void *who);
   /* Fill up to max entries; block at most ms milliseconds (-1: until something happens). Returns the number, 0 on
    * timeout and on EINTR with *interrupted set, -1 on failure. */

@@ -117,11 +117,11 @@ static void *help(void *arg) {
     ask(l);
     pthread_mutex_lock(&s_lock);
     l->state = POSTED;
-    /* Under the lock: as long as wakeq is set its queue is there. A queue that is full takes none: the connection times out. */
+    /* Under the lock: as long as wakeq is set its queue is there. */
     if (l->wakeq == NULL) {
       mg_free(l);
-    } else if (!mg_wakeq_post(l->wakeq, &l->node)) {
-      l->state = DONE;
+    } else {
+      (void) mg_wakeq_post(l->wakeq, &l->node);
     }
   }
   s_helpers--;
@@ -199,7 +199,7 @@ void mg_resolve(struct mg_connection *c, const char *url) {
     mg_error_as(c, status == MG_OK ? MG_ENOMEM : status, "%s", status == MG_OK ? mg_status_text(MG_ENOMEM) : err);
     return;
   }
-  l->node.bytes = sizeof(*l);
+  l->node.bytes = 0; /* never refused: there are no more of them than connections */
   l->node.run = found;
   l->node.drop = dropped;
   l->udp = u.kind == MG_SOCK_UDP;

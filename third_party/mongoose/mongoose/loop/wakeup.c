@@ -147,6 +147,7 @@ int mg_wakeq_fd(const struct mg_wakeq *q) {
  * not make a small one that fits be refused as well. */
 static bool take_room(struct mg_wakeq *q, size_t bytes) {
   size_t used = __atomic_load_n(&q->bytes, __ATOMIC_RELAXED);
+  if (bytes == 0) return true; /* not to be counted, nor ever refused */
   do {
     size_t max = __atomic_load_n(&q->max_bytes, __ATOMIC_RELAXED);
     if (used > max || bytes > max - used) return false;

@@ -13,7 +13,7 @@ MG_BEGIN_DECLS
 
 struct mg_wake {
   struct mg_wake *next;
-  size_t bytes;                                  /* counted against the limit until it ran */
+  size_t bytes;                                  /* counted against the limit until it ran; 0: never refused */
   void (*run)(struct mg_wake *self, void *ctx);  /* on the loop thread; owns and frees self */
   void (*drop)(struct mg_wake *self);            /* instead of run, when the queue goes away first */
 };

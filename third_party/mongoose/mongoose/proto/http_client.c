@@ -304,7 +304,7 @@ static void on_event(struct mg_connection *c, int ev, void *ev_data) {
   (void) ev_data;
 }
 
-const struct mg_proto mg_proto_http_client = {"http client", go_on, timed_out, NULL};
+const struct mg_proto mg_proto_http_client = {"http client", go_on, timed_out, NULL, NULL};
 
 /* ---- for applications ---- */
 

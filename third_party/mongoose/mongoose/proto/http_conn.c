@@ -543,7 +543,7 @@ void mg_http_go_on(struct mg_connection *c) {
 
 /* ---- hooks ---- */
 
-static void http_settle(struct mg_connection *c) {
+static void settle(struct mg_connection *c) {
   struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
   if (MG_UNLIKELY(c->is_pumping)) {
     c->is_pumping = 0;
@@ -571,6 +571,18 @@ static void http_settle(struct mg_connection *c) {
   if (MG_UNLIKELY(c->proto != &mg_proto_http) && c->proto != NULL && c->proto->settle != NULL) c->proto->settle(c); /* upgraded just now */
 }
 
+/* Half a request is nobody's any more. */
+static bool http_owes(const struct mg_connection *c) {
+  const struct mg_http_conn *hc = (const struct mg_http_conn *) c->pfn_data;
+  if (hc == NULL || hc->phase == MG_HTTP_BODY) return false;
+  return hc->queue != NULL || (hc->cur != NULL && hc->cur->answer != MG_ANSWER_DONE) || (c->recv.len > 0 && c->is_choked);
+}
+
+static void http_settle(struct mg_connection *c) {
+  settle(c);
+  if (MG_UNLIKELY(c->is_eof) && c->proto == &mg_proto_http && !http_owes(c)) c->is_draining = 1;
+}
+
 static void http_timeout(struct mg_connection *c) {
   struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
   c->mgr->stats.timeouts++;
@@ -593,7 +605,7 @@ static void http_sending_ref(struct mg_connection *c, const char *buf, size_t le
   mg_http_watch_bytes(x, buf, len);
 }
 
-const struct mg_proto mg_proto_http = {"http", http_settle, http_timeout, http_sending_ref};
+const struct mg_proto mg_proto_http = {"http", http_settle, http_timeout, http_sending_ref, http_owes};
 
 static void http_event(struct mg_connection *c, int ev, void *ev_data) {
   if (ev == MG_EV_READ) {

@@ -34,7 +34,7 @@ static void timed_out(struct mg_connection *c) {
   mg_error(c, "WebSocket handshake timed out");
 }
 
-static const struct mg_proto proto_handshake = {"websocket handshake", NULL, timed_out, NULL};
+static const struct mg_proto proto_handshake = {"websocket handshake", NULL, timed_out, NULL, NULL};
 
 /* ---- asking ---- */
 

@@ -83,7 +83,7 @@ static void ws_settle(struct mg_connection *c) {
   if (c->recv.len > 0 || ws->stopped_reading) mg_ws_read(c, ws);
 }
 
-const struct mg_proto mg_proto_ws = {"websocket", ws_settle, ws_timeout, NULL};
+const struct mg_proto mg_proto_ws = {"websocket", ws_settle, ws_timeout, NULL, NULL};
 
 static void ws_event(struct mg_connection *c, int ev, void *ev_data) {
   struct mg_ws_conn *ws = (struct mg_ws_conn *) c->pfn_data;

@@ -223,15 +223,19 @@ static bool stream_put(struct mg_connection *c, struct mg_ws_conn *ws, struct mg
   bool pack = ws->compress && our_window(c, ws)->takeover;
   unsigned first = (last ? MG_WS_FIN : 0) | (ws->stream_first ? ws->stream_op | (pack ? MG_WS_RSV1 : 0u) : WEBSOCKET_OP_CONTINUE);
   struct mg_ws_site *site = mg_ws_site(c->mgr);
-  if (pack) {
-    if (!mg_ws_pack(c, ws, piece, ws->stream_first != 0, last)) {
-      c->is_closing = 1;
-      return refused(c, MG_ENOMEM) != 0;
-    }
-    piece = mg_str_n((char *) site->packed.buf, site->packed.len);
+  bool ok = !pack || mg_ws_pack(c, ws, piece, ws->stream_first != 0, last);
+  if (ok && pack) piece = mg_str_n((char *) site->packed.buf, site->packed.len);
+  if (ok) ok = mg_ws_put(c, first, piece.buf, piece.len) > 0;
+  if (pack) packed_done(site);
+  if (ok) {
+    ws->stream_first = 0;
+    return true;
   }
-  ws->stream_first = 0;
-  return mg_ws_put(c, first, piece.buf, piece.len) > 0;
+  if (pack) { /* the peer's window would differ from ours */
+    c->is_closing = 1;
+    refused(c, MG_ENOMEM);
+  }
+  return false;
 }
 
 bool mg_ws_stream_write(struct mg_connection *c, const void *buf, size_t len) {
