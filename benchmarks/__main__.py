@@ -25,6 +25,7 @@ PROGRAMS = {
     "broadcast": ("1 KiB to a thousand WebSocket clients", 240),
     "tls": ("TLS beside nginx: keep-alive requests, and full handshakes", 180),
     "sinks": ("A structured event, from the call to its line in a file", 300),
+    "ws_bytes": ("Masks and UTF-8 of WebSocket messages, GB/s", 60),
     "json_fields": ("One field out of a JSON document", 180),
     "syscalls": ("System calls per keep-alive request", 60),
     "nogil": ("What letting go of Python's lock brings to another thread", 120),

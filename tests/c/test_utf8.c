@@ -35,8 +35,32 @@ TEST(two_and_three_bytes_are_judged_alike_alone_and_in_a_long_text) {
     if (slow != fast) CHECK_INT(b, -1);
   }
 }
+/* Long texts are looked at in blocks of 32 and 64 bytes, where the processor can. */
+TEST(four_bytes_are_judged_alike_alone_and_across_the_blocks_of_a_long_text) {
+  static const uint8_t edges[] = {'a',  0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf,
+                                  0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff};
+  static const size_t places[] = {0, 29, 31, 61, 63, 124, 139};
+  enum { E = sizeof(edges), LEN = 160 };
+  char text[LEN];
+  for (size_t filler = 0; filler < 2; filler++) {
+    for (uint32_t n = 0; n < E * E * E * E; n++) {
+      char s[4] = {(char) edges[n / E / E / E], (char) edges[n / E / E % E], (char) edges[n / E % E], (char) edges[n % E]};
+      size_t at = places[n % 7];
+      struct mg_utf8 u = {0, 0, 0};
+      bool slow = true, fast;
+      for (size_t i = 0; i < LEN; i++) text[i] = filler == 0 ? 'x' : (i < at ? i : i - at) % 2 ? '\xa4' : '\xc3';
+      if (filler == 1 && at % 2) text[at - 1] = 'x';
+      if (filler == 1 && (LEN - at) % 2) text[LEN - 1] = 'x';
+      memcpy(text + at, s, 4);
+      for (int i = 0; i < 4 && slow; i++) slow = mg_utf8_feed(&u, mg_str_n(s + i, 1));
+      slow = slow && mg_utf8_whole(&u);
+      fast = mg_utf8_ok(mg_str_n(text, LEN));
+      if (slow != fast) CHECK_INT(n, -1);
+    }
+  }
+}
 TEST(a_text_is_the_same_however_it_is_cut) {
-  static const char text[] = "plain, then \xc3\xa4\xd0\x96\xe2\x82\xac \xf0\x9f\x98\x80 and a longer run of ASCII letters behind \xe4\xbd\xa0\xe5\xa5\xbd";
+  static const char text[] = "plain, then \xc3\xa4\xd0\x96\xe2\x82\xac \xf0\x9f\x98\x80 and a longer run of ASCII letters behind \xd0\x96\xd0\x96\xd0\x96\xd0\x96\xe2\x82\xac\xe2\x82\xac\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80 \xe4\xbd\xa0\xe5\xa5\xbd";
   size_t len = sizeof(text) - 1;
   for (size_t a = 0; a <= len; a++) {
     for (size_t b = a; b <= len; b++) {

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "mongoose/codec/utf8_fast.h"
+
 static const uint64_t HIGH = 0x8080808080808080ull;
 
 /* The first byte that is not ASCII, or the end. */
@@ -43,6 +45,20 @@ static bool lead(struct mg_utf8 *u, uint8_t c) {
   return true;
 }
 
+#if defined(__x86_64__)
+static bool has_avx2(void) {
+  return __builtin_cpu_supports("avx2") != 0;
+}
+#else
+static bool has_avx2(void) {
+  return false;
+}
+static const uint8_t *mg_utf8_skip_avx2(const uint8_t *p, const uint8_t *end) {
+  (void) end;
+  return p;
+}
+#endif
+
 bool mg_utf8_feed(struct mg_utf8 *u, struct mg_str in) {
   const uint8_t *p = (const uint8_t *) in.buf, *end = p + in.len;
   if (in.len == 0) return true;
@@ -56,6 +72,10 @@ bool mg_utf8_feed(struct mg_utf8 *u, struct mg_str in) {
       p++;
     }
     if (p < end && *p < 0x80) p = skip_ascii(p, end);
+    if (end - p >= MG_UTF8_FAST && has_avx2()) {
+      p = mg_utf8_skip_avx2(p, end);
+      if (p == NULL) return false;
+    }
     /* The usual two and three bytes, all of them here. */
     while (end - p >= 3) {
       if (p[0] >= 0xC2 && p[0] <= 0xDF) {
