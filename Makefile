@@ -81,7 +81,7 @@ docs: $(STAMPS)/package $(STAMPS)/extra-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html is ready"
 
-## bench: the measurements of benchmarks/, 20 minutes; ARGS=--help for less and for more. The peers go to build/bench-venv
+## bench: the measurements of benchmarks/, 25 minutes; ARGS=--help for less and for more. The peers go to build/bench-venv
 bench: $(STAMPS)/venv
 	$(BIN)/python -m benchmarks $(ARGS)
 

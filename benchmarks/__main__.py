@@ -1,6 +1,6 @@
 """Install what is missing, measure, write results.jsonl, RESULTS.md and results.svg.
 
-make bench                         the servers and scenarios that matter, 20 minutes
+make bench                         the servers and scenarios that matter, 25 minutes
 make bench ARGS="--quick"          limit, ours and cymongoose, 2 rounds
 make bench ARGS="--scenarios all --servers all --rounds 3"
 make bench ARGS="--report"         only write RESULTS.md and the plot anew, of results.jsonl
@@ -26,6 +26,7 @@ PROGRAMS = {
     "tls": ("TLS beside nginx: keep-alive requests, and full handshakes", 180),
     "sinks": ("A structured event, from the call to its line in a file", 300),
     "ws_bytes": ("Masks and UTF-8 of WebSocket messages, GB/s", 60),
+    "slow_clients": ("Others beside 1,000 slow heads and 1,000 slow bodies", 240),
     "json_fields": ("One field out of a JSON document", 180),
     "syscalls": ("System calls per keep-alive request", 60),
     "nogil": ("What letting go of Python's lock brings to another thread", 120),

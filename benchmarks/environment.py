@@ -23,6 +23,7 @@ SYSTEM = {
     "wrk": "wrk",
     "nginx": "nginx-light",
     "strace": "strace",
+    "slowhttptest": "slowhttptest",
     "/usr/include/ev.h": "libev-dev",
 }
 NEEDED = {"wrk"}

@@ -109,11 +109,12 @@ def run(place, port, scenario, seconds, *, threads=1, pin=True, prefix="", schem
 def cell(place, server, scenario, seconds, *, scheme="http"):
     """Measure once: rates, latencies, and the CPU time of the server's processes per request."""
     user0, system0 = machine.cpu(server.pid)
-    steal0, start = machine.stolen(), time.monotonic()
+    steal0, all0, start = machine.stolen(), machine.busy(), time.monotonic()
     prefix = "/static" if scenario.mode == "static" and server.name.startswith("granian") else ""
     done = run(place, server.port, scenario, seconds, prefix=prefix, scheme=scheme)
     wall = time.monotonic() - start
     user1, system1 = machine.cpu(server.pid)
+    everything = machine.busy() - all0
     if not done.requests:
         raise LoadFailed("no request was answered")
     busy = user1 + system1 - user0 - system0
@@ -121,6 +122,7 @@ def cell(place, server, scenario, seconds, *, scheme="http"):
         "rps": round(done.requests / done.seconds, 1),
         "cpu_us": round(busy * 1e6 / done.requests, 4),
         "user_us": round((user1 - user0) * 1e6 / done.requests, 4),
+        "all_us": round(everything * 1e6 / done.requests, 4),
         "cpu_pct": round(100 * busy / wall, 1),
         "p50_us": done.p50,
         "p99_us": done.p99,

@@ -49,6 +49,12 @@ def stolen():
     return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
 
 
+def busy():
+    """CPU seconds that all cores of this machine have worked so far, interrupts too."""
+    ticks = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+    return (sum(ticks) - ticks[3] - ticks[4] - ticks[7]) / TICK
+
+
 def pinned(core):
     """For preexec_fn: one core, an own session, and the highest weight the scheduler has.
 

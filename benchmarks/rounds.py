@@ -21,7 +21,7 @@ MATTERS = {
     "native": f"{BOTH} nginx",
     "json1k": f"{BOTH} cymongoose mrhttp fastpysgi uvicorn aiohttp",
     "get64k": f"{BOTH} cymongoose mrhttp fastpysgi uvicorn aiohttp",
-    "file1m": f"{BOTH} nginx aiohttp",
+    "file1m": f"{BOTH} nginx nginx-nopush aiohttp",
     "close": f"{BOTH} cymongoose bjoern uvicorn aiohttp",
     "ws64": f"{BOTH} cymongoose picows websockets",
     "offload": f"{BOTH} cymongoose uvicorn aiohttp",
@@ -29,7 +29,14 @@ MATTERS = {
     "idle0": f"{BOTH} nginx cymongoose",
     "idle10k": f"{BOTH} nginx cymongoose",
 }
-ALWAYS = {LIMIT, OURS, "cymongoose", "mrhttp"}  # the others in every second round: time is short
+ALWAYS = {
+    LIMIT,
+    OURS,
+    "cymongoose",
+    "mrhttp",
+    "nginx",
+    "nginx-nopush",
+}  # the others in every second round: time is short
 DEFAULT = [
     "c100",
     "c8",

@@ -22,6 +22,7 @@ SERVERS = {
     "pymongoose": (["pymongoose_.py"], COMMON + " offload offload1ms native"),
     "cymongoose": (["cymongoose_.py"], COMMON + " offload offload1ms"),
     "nginx": (["nginx"], "plain static idle"),
+    "nginx-nopush": (["nginx", "nopush"], "static"),  # head and file in one go, as ours sends them
     "mrhttp": (["mrhttp_.py"], "plain json big"),
     "bjoern": (["bjoern_.py"], "plain json big close"),
     "fastpysgi": (["fastpysgi_.py", "wsgi"], "plain json big close"),
@@ -144,15 +145,16 @@ class Place:
         if mode == "idle" or (mode in ("native", "offload", "offload1ms") and "limit" in name):
             mode = "plain"
         if program == "nginx":
-            return ["nginx", "-c", str(self._nginx_conf(port))]
+            return ["nginx", "-c", str(self._nginx_conf(port, "on" if options else "off"))]
         if program.endswith(".py"):
             return [str(self.python), str(HERE / "servers" / program), str(port), mode, *options]
         return [str(self.limits / program), str(port), mode, str(self.static / "big.bin")]
 
-    def _nginx_conf(self, port):
+    def _nginx_conf(self, port, nopush):
         text = (HERE / "servers/nginx.conf.tmpl").read_text()
-        for key, value in {"@PORT@": port, "@TMP@": self.tmp, "@STATIC@": self.static}.items():
-            text = text.replace(key, str(value))
-        conf = self.tmp / "nginx.conf"
+        values = {"PORT": port, "TMP": self.tmp, "STATIC": self.static, "NOPUSH": nopush}
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", str(value))
+        conf = self.tmp / f"nginx-{port}.conf"
         conf.write_text(text)
         return conf

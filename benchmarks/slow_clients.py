@@ -1,24 +1,27 @@
-"""Do slow clients hold up the others? 1,000 that send their head byte by byte and 1,000 that send their body so, while wrk asks.
+"""Do slow clients hold up the others? 1,000 that send their head slowly and 1,000 that send their body slowly, while wrk asks.
 
-    python -m benchmarks.slow_clients [--slow 1000] [--seconds 8] [--rounds 3]
+    python -m benchmarks.slow_clients [--slow 1000] [--seconds 5] [--rounds 3]
 
-Prints requests per second without and with them, the share that is left, and when the last slow client was closed. Wants `wrk`. Server, slow
-clients and wrk are three processes on the same cores: what the slow clients themselves cost is in the number.
+The slow ones are slowhttptest's (-H and -B), a line each every second. Prints requests per second and the server's CPU time for one: alone,
+while the slow ones are at another server, and while they are at ours; and when slowhttptest saw the last of its connections closed.
+Wants `wrk` and `slowhttptest`. The server has one core; wrk, the slow clients and the other server share the second. So what slowhttptest
+itself costs wrk is the difference between the first two, and what the slow ones do to a server's others that between the last two.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
+import csv
 import re
 import resource
-import selectors
-import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+
+from . import machine
 
 SERVER = """
 from pymongoose import MG_EV_HTTP_MSG, Limits, Manager
@@ -30,78 +33,98 @@ limits = Limits(header_timeout=DEADLINE, body_timeout=DEADLINE, body_grace=DEADL
 print(mgr.listen("http://127.0.0.1:0", limits=limits).local_addr[1], flush=True)
 mgr.run()
 """
-HEAD = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
-BODY = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+ESTABLISHED = "01"
 
 
-def slow(port: int, count: int, deadline: float) -> None:
-    """A byte of each every half second, until the server has closed them all; prints how many it closed, and when."""
-    sel = selectors.DefaultSelector()
-    opened: dict[socket.socket, float] = {}
-    for i in range(2 * count):
-        sock = socket.create_connection(("127.0.0.1", port))
-        sock.sendall(HEAD if i % 2 else BODY)
-        sock.setblocking(False)
-        sel.register(sock, selectors.EVENT_READ)
-        opened[sock] = time.monotonic()
-    print("ready", flush=True)
-    lives: list[float] = []
-    end = time.monotonic() + 3 * deadline
-    while opened and time.monotonic() < end:
-        for sock in list(opened):
-            with contextlib.suppress(OSError):
-                sock.send(b"x")
-        for key, _ in sel.select(0.5):
-            sock = key.fileobj  # type: ignore[assignment]
-            with contextlib.suppress(OSError):
-                if sock.recv(1000):
-                    continue  # its 408
-            sel.unregister(sock)
-            sock.close()
-            lives.append(time.monotonic() - opened.pop(sock))
-    print(json.dumps({"closed": len(lives), "longest": max(lives, default=0.0)}), flush=True)
+def pinned(core: int) -> dict[str, object]:
+    return {"preexec_fn": machine.pinned(core), "stdout": subprocess.PIPE, "text": True}
 
 
-def wrk(port: int, seconds: int) -> float:
-    out = subprocess.run(
-        ["wrk", "-t1", "-c64", f"-d{seconds}s", f"http://127.0.0.1:{port}/"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    found = re.search(r"Requests/sec:\s*([\d.]+)", out)
-    assert found, out
-    return float(found[1])
+class Crowd:
+    """Slow clients of one kind: "H", heads, or "B", bodies."""
+
+    def __init__(self, kind: str, port: int, count: int, deadline: int, folder: Path) -> None:
+        self._csv = folder / f"slow-{kind}"
+        command = ["slowhttptest", f"-{kind}", "-c", str(count), "-r", str(count), "-i", "1"]
+        command += ["-l", str(3 * deadline), "-p", "5", "-s", "100000", "-g", "-o", str(self._csv)]
+        command += ["-u", f"http://127.0.0.1:{port}/"]
+        self._process = subprocess.Popen(command, **pinned(machine.CLIENT_CPU))  # type: ignore[call-overload]
+
+    def ended(self) -> tuple[int, bool]:
+        """The second in which its last connection was closed; False: some never were."""
+        out = re.sub(r"\x1b\[[0-9;]*m", "", self._process.communicate()[0])
+        rows = list(csv.reader(self._csv.with_suffix(".csv").read_text().splitlines()))
+        return int(rows[-1][0]), "No open connections left" in out
+
+
+def open_connections(port: int) -> int:
+    """Established ones, the server's side."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    mine = f"0100007F:{port:04X}"
+    return sum(f[1] == mine and f[3] == ESTABLISHED for f in map(str.split, lines))
+
+
+def ask(server: int, port: int, seconds: int) -> tuple[float, float]:
+    """wrk's requests per second, and the server's CPU microseconds for one."""
+    before = sum(machine.cpu(server))
+    command = ["wrk", "-t1", "-c64", f"-d{seconds}s", f"http://127.0.0.1:{port}/"]
+    out = subprocess.run(command, check=True, **pinned(machine.CLIENT_CPU)).stdout  # type: ignore[call-overload]
+    cpu = sum(machine.cpu(server)) - before
+    rate = re.search(r"Requests/sec:\s*([\d.]+)", out)
+    count = re.search(r"(\d+) requests in", out)
+    assert rate, out
+    assert count, out
+    return float(rate[1]), cpu * 1e6 / int(count[1])
+
+
+def start(core: int, deadline: int) -> tuple[subprocess.Popen[str], int]:
+    code = SERVER.replace("DEADLINE", str(float(deadline)))
+    server = subprocess.Popen([sys.executable, "-c", code], **pinned(core))  # type: ignore[call-overload]
+    return server, int(server.stdout.readline())
+
+
+def beside(
+    crowd_at: int, server: int, port: int, count: int, seconds: int, deadline: int
+) -> tuple[float, float, int, bool]:
+    """wrk at one port and a crowd at a port: rate, CPU, the second in which the last of the crowd was closed, and whether all were."""
+    with tempfile.TemporaryDirectory(prefix="bench-slow-") as tmp:
+        crowds = [Crowd(kind, crowd_at, count, deadline, Path(tmp)) for kind in "HB"]
+        end = time.monotonic() + 3
+        while open_connections(crowd_at) < 2 * count:
+            assert time.monotonic() < end, "the slow clients do not get in"
+        rate, cpu = ask(server, port, seconds)
+        assert open_connections(crowd_at) >= 2 * count, "the slow ones did not stay"
+        told = [crowd.ended() for crowd in crowds]
+    return rate, cpu, max(s for s, _ in told), all(closed for _, closed in told)
 
 
 def measure(count: int, seconds: int, rounds: int) -> None:
-    deadline = float(seconds + 4)  # they live as long as wrk runs
-    code = SERVER.replace("DEADLINE", str(deadline))
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        try:
-            shares = []
-            for _ in range(rounds):
-                alone = wrk(port, seconds)
-                me = [sys.executable, "-m", "benchmarks.slow_clients", "--port", str(port)]
-                me += ["--slow", str(count), "--deadline", str(deadline)]
-                with subprocess.Popen(me, stdout=subprocess.PIPE, text=True) as crowd:
-                    assert crowd.stdout is not None
-                    assert crowd.stdout.readline() == "ready\n"
-                    beside = wrk(port, seconds)
-                    told = json.loads(crowd.stdout.readline())
-                shares.append(beside / alone)
-                print(
-                    f"alone {alone:,.0f}/s, beside {2 * count} slow ones {beside:,.0f}/s: {beside / alone:.1%}; "
-                    f"{told['closed']} of {2 * count} closed, the last after {told['longest']:.1f} s (limit {deadline:.0f} s)",
-                    flush=True,
-                )
-            print(f"median share {statistics.median(shares):.1%}")
-        finally:
-            server.terminate()
+    deadline = seconds + 4  # they live as long as wrk runs
+    server, port = start(machine.SERVER_CPU, deadline)
+    other, other_port = start(machine.CLIENT_CPU, deadline)
+    shares, costs = [], []
+    print("| alone | slow ones elsewhere | slow ones here | closed |\n|---|---|---|---|")
+    try:
+        for _ in range(rounds):
+            rate0, cpu0 = ask(server.pid, port, seconds)
+            rate1, cpu1, *_ = beside(other_port, server.pid, port, count, seconds, deadline)
+            rate2, cpu2, last, every = beside(port, server.pid, port, count, seconds, deadline)
+            shares.append(rate2 / rate1)
+            costs.append(cpu2 / cpu1)
+            print(
+                f"| {rate0:,.0f}/s, {cpu0:.2f} us | {rate1:,.0f}/s, {cpu1:.2f} us | {rate2:,.0f}/s, {cpu2:.2f} us "
+                f"| {'all' if every else 'NOT all'} within {last} s |",
+                flush=True,
+            )
+    finally:
+        for process in (server, other):
+            process.terminate()
+            process.wait()
+    print(
+        f"\n{2 * count} slow clients here instead of elsewhere: {statistics.median(shares):.1%} of the rate, "
+        f"{statistics.median(costs):.2f} of the CPU time for a request (medians). Their deadline was {deadline} s from the first byte; "
+        f"slowhttptest counts whole seconds from its start."
+    )
 
 
 def main() -> None:
@@ -109,17 +132,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     args.add_argument("--slow", type=int, default=1000)
-    args.add_argument("--seconds", type=int, default=8)
+    args.add_argument("--seconds", type=int, default=5)
     args.add_argument("--rounds", type=int, default=3)
-    args.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    args.add_argument("--deadline", type=float, default=12.0, help=argparse.SUPPRESS)
     a = args.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-    if a.port:
-        slow(a.port, a.slow, a.deadline)
-    else:
-        measure(a.slow, a.seconds, a.rounds)
+    measure(a.slow, a.seconds, a.rounds)
 
 
 if __name__ == "__main__":
