@@ -15,7 +15,7 @@ import pytest
 from helpers import finish, program
 
 from pymongoose import Manager
-from pymongoose.sinks import DrainResult, Pipeline, Sink
+from pymongoose.sinks import BatchedSink, DrainResult, Pipeline, Sink, Spool
 
 DEADLINE = 30.0
 
@@ -521,36 +521,8 @@ class Durable(Kept):
         return len(events)
 
 
-class Disk:
-    """A spool without a disk."""
-
-    class Batch:
-        def __init__(self, lines):
-            self.lines = lines
-
-    def __init__(self, room=1 << 30):
-        self.lines = []
-        self.room = room
-        self.closed = False
-
-    @property
-    def events(self):
-        return len(self.lines)
-
-    def append(self, line):
-        if len(self.lines) >= self.room:
-            return False
-        self.lines.append(line)
-        return True
-
-    def read(self, max_events, max_bytes):
-        return self.Batch(self.lines[:max_events])
-
-    def ack(self, batch):
-        del self.lines[: len(batch.lines)]
-
-    def close(self):
-        self.closed = True
+def on_disk(folder):
+    return b"".join(p.read_bytes() for p in folder.rglob("*.seg"))
 
 
 def test_emit_into_a_durable_pipeline_returns_when_the_event_is_on_disk():
@@ -647,34 +619,34 @@ def test_durable_emits_from_many_threads_and_from_signal_handlers():
     assert len(durable.lines) == len(kept.events) == total
 
 
-def test_what_does_not_fit_goes_to_the_spool_processed_and_comes_back_when_there_is_room():
-    held, disk = Held(max_pending=3), Disk()
+def test_what_does_not_fit_goes_to_the_spool_processed_and_comes_back_when_there_is_room(tmp_path):
+    held, disk = Held(max_pending=3), Spool(tmp_path)
     log = Pipeline([held], max_events=4, overflow="spool", spool=disk, processors=[_without_secret])
     with log:
         for n in range(1000):
             assert log.emit("m", n=n, secret=1)
-        assert disk.lines
-        assert b"secret" not in b"".join(disk.lines)
+        assert b'"n":999' in on_disk(tmp_path)
+        assert b"secret" not in on_disk(tmp_path)
         stats = log.stats()
         assert adds_up(stats)
         assert stats.spooled > 0
         assert stats.dropped == {}
         held.open.set()
         assert log.flush(DEADLINE)
-        assert disk.lines == []
+        assert disk.events == 0
     assert sorted(e["n"] for e in held.events) == list(range(1000))
-    assert disk.closed
+    assert not disk.is_open
     assert log.stats().accepted == log.stats().sent == 1000
 
 
-def test_stop_leaves_the_queue_in_the_spool_and_the_next_run_finds_it():
-    held, disk = Held(max_pending=1), Disk()
+def test_stop_leaves_the_queue_in_the_spool_and_the_next_run_finds_it(tmp_path):
+    held, disk = Held(max_pending=1), str(tmp_path)
     log = Pipeline([held], max_events=2000, overflow="spool", spool=disk)
     log.start()
     for n in range(3000):
         assert log.emit("m", n=n)
     result = log.stop(0.05)
-    assert result.spooled == len(disk.lines) > 2000
+    assert result.spooled == log.stats().spooled > 2000
     assert result.spooled + result.dropped == 3000
     assert adds_up(log.stats())
     held.open.set()
@@ -686,12 +658,94 @@ def test_stop_leaves_the_queue_in_the_spool_and_the_next_run_finds_it():
     assert (stats.recovered, stats.sent, stats.accepted) == (result.spooled, result.spooled, 0)
 
 
-def test_a_full_spool_refuses():
+class Batches(BatchedSink):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.events = []
+        self.down = threading.Event()
+
+    async def send_batch(self, batch):
+        if self.down.is_set():
+            raise ConnectionError
+        self.events += batch
+
+
+class HalfStarts(Batches):
+    tries = 0
+
+    async def start(self):
+        await super().start()
+        self.tries += 1
+        if self.tries < 3:
+            raise ConnectionError
+
+
+def test_a_sink_whose_start_fails_half_way_is_started_again(monkeypatch):
+    monkeypatch.setattr("pymongoose.sinks._worker.RESTART", (0.01, 0.02))
+    sink = HalfStarts()
+    with Pipeline([sink]) as log:
+        log.emit("m")
+        assert log.flush(DEADLINE)
+    assert len(sink.events) == 1
+
+
+class NeverStarts(Batches):
+    async def start(self):
+        raise ConnectionError
+
+
+@pytest.mark.parametrize("when", ["accept", "outage"])
+@pytest.mark.parametrize("kind", [Batches, NeverStarts])
+def test_with_a_spool_a_receiver_that_is_away_costs_no_event(tmp_path, when, kind, caplog):
+    sink = kind(spool=Spool(tmp_path, when=when), max_pending=10, batch_size=50)
+    sink.down.set()
+    log = Pipeline([sink, Kept()], max_events=5000)
+    log.start()
+    for n in range(3000):
+        assert log.emit("m", n=n)
+    result = log.stop(0.1)
+    stats = log.stats()
+    assert adds_up(stats)
+    assert (result.sent, result.spooled, result.dropped) == (3000, 3000, 0), stats
+    again = Batches(spool=Spool(tmp_path, when=when))
+    with Pipeline([again]) as log:
+        assert log.flush(DEADLINE)
+    got = [e["n"] for e in again.events]
+    if when == "outage":  # what was in memory when it ended is on disk behind the others
+        got.sort()
+    assert got == list(range(3000))
+    stats = log.stats()
+    assert adds_up(stats)
+    assert (stats.accepted, stats.recovered, stats.sent) == (0, 3000, 3000)
+
+
+def test_a_durable_pipeline_on_a_real_disk(tmp_path):
+    durable, kept = Batches(spool=tmp_path, batch_timeout=0.01), Kept()
+    with Pipeline([durable, kept]) as log:
+        threads = [
+            threading.Thread(target=lambda k=k: [log.emit("m", k=k, n=n) for n in range(500)])
+            for k in range(4)
+        ]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert adds_up(log.stats())
+        assert log.flush(DEADLINE)
+    stats = log.stats()
+    assert adds_up(stats)
+    assert (stats.accepted, stats.sent, stats.spooled) == (2000, 4000, 0)
+    for k in range(4):
+        assert [e["n"] for e in durable.events if e["k"] == k] == list(range(500))
+
+
+def test_a_full_spool_refuses(tmp_path):
     held = Held(max_pending=1)
-    log = Pipeline([held], max_events=1, overflow="spool", spool=Disk(room=2))
+    disk = Spool(tmp_path, max_bytes=8192, segment_bytes=4096)
+    log = Pipeline([held], max_events=1, overflow="spool", spool=disk)
     with log:
         while not log.stats().refused:
-            log.emit("m")
+            log.emit("m", x="y" * 1000)
         assert log.stats().refused == {"spool_full": 1}
         held.open.set()
     assert adds_up(log.stats())

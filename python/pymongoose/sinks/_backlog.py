@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ._worker import Ready
+from .._errors import MongooseError
+from ._spool import Spool, SpoolBatch
+from ._worker import Ready, complain
 
 TAKE_BYTES = 1 << 20
 
@@ -16,26 +16,45 @@ class Backlog:
     the sinks: from there on they answer for it.
     """
 
-    def __init__(self, spool: Any) -> None:
+    def __init__(self, spool: Spool) -> None:
         self.spool = spool
+        self._left = 0  # in it, while it is closed
+
+    def open(self) -> None:
+        """Raises OSError when the directory cannot be made or read."""
+        self.spool.open()
 
     def __len__(self) -> int:
-        n: int = self.spool.events
-        return n
+        return self.spool.events if self.spool.is_open else self._left
+
+    @property
+    def is_open(self) -> bool:
+        return self.spool.is_open
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        return {"damaged": self.spool.damaged, "evicted": self.spool.evicted}
 
     def append(self, line: bytes) -> bool:
-        taken: bool = self.spool.append(line)
-        return taken
+        """Any thread. False: there is no room."""
+        try:
+            return self.spool.append(line)
+        except (OSError, MongooseError):
+            complain("the overflow spool cannot be written")
+            return False
 
-    def take(self, n: int) -> tuple[Any, list[Ready]]:
+    def take(self, n: int) -> tuple[SpoolBatch | None, list[Ready]]:
         """The oldest events, and what done() wants when they were handed on."""
-        if not self.spool.events:
-            return None, []
-        batch = self.spool.read(n, TAKE_BYTES)
-        return batch, [Ready(line) for line in batch.lines] if batch is not None else []
+        batch = self.spool.read(n, TAKE_BYTES) if self.spool.events else None
+        return batch, [] if batch is None else [Ready(line) for line in batch.lines]
 
-    def done(self, batch: Any) -> None:
+    def done(self, batch: SpoolBatch) -> None:
         self.spool.ack(batch)
 
     def close(self) -> None:
+        self._left = self.spool.events
         self.spool.close()
+
+    def forked(self) -> None:
+        self._left = 0
+        self.spool.forked()

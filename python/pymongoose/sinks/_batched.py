@@ -173,7 +173,10 @@ class BatchedSink(Sink):
             DrainResult: events since start(); ``spooled`` are those on disk now.
         """
         if self._sender is None and self._stopping is None:
-            return DrainResult(spooled=self.spool.events if self.spool is not None else 0)
+            if self.spool is not None and self.spool.is_open:  # it was appended to before start()
+                self._closed_events = self.spool.events
+                self.spool.close()
+            return DrainResult(spooled=self._closed_events)
         if self._stopping is None:
             self._deadline = time.monotonic() + self.drain_timeout
             self._stopping = asyncio.get_running_loop().create_task(self._stop())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._encode import decode
+from ._encode import decode, encode
 from ._levels import level_index
 from ._policy import Overflow
 from ._sink import Sink
@@ -37,7 +37,9 @@ class Outlet:
         self.durable = bool(
             getattr(sink, "durable", False)
         )  # accepted is on disk: emit() itself appends
+        self.spools = getattr(sink, "spool", None) is not None
         self.started = False
+        self.ending = False  # stop() waits no longer
         self.carry: list[Item] = []
         self.dropped: dict[str, int] = {}
         self._policies = policies
@@ -66,6 +68,13 @@ class Outlet:
         """Deliver, carry, or drop. `events` are the same ones, for their levels."""
         if not items:
             return
+        if self.ending:
+            self._end(items)
+            return
+        if not self.started and self.spools and self._must_spool(len(items)):
+            items, self.carry = self.carry + items, []
+            self.count("spool_full", len(items) - self._to_disk(items))
+            return
         if not self.carry:
             taken = self.offer(items)
             if taken < len(items):
@@ -77,6 +86,14 @@ class Outlet:
             items, events = items[room:], events[room:]
         if items:
             self._overflow(items, events)
+
+    def _must_spool(self, n: int) -> bool:
+        """Before its start: what there is no room for goes to the sink's disk, and so does what comes after that."""
+        spool = self.sink.spool  # type: ignore[attr-defined]
+        return len(self.carry) + n > self._room or (spool.is_open and spool.events > 0)
+
+    def _to_disk(self, items: list[Item]) -> int:
+        return sum(self.sink.append_durable(item if self.json else encode(item)) for item in items)
 
     def _overflow(self, items: list[Item], events: list[Any]) -> None:
         if not self._evicts:
@@ -115,9 +132,15 @@ class Outlet:
         if forked is not None:
             forked()
 
-    def give_up(self, reason: str) -> None:
-        self.count(reason, len(self.carry))
-        self.carry = []
+    def end(self) -> None:
+        """stop() waits no longer: what is carried, and what comes from now on, goes to the sink's disk or is lost."""
+        self.ending = True
+        items, self.carry = self.carry, []
+        self._end(items)
+
+    def _end(self, items: list[Item]) -> None:
+        kept = self._to_disk(items) if self.spools else 0
+        self.count("deadline", len(items) - kept)
 
 
 def _index(event: Any) -> int:

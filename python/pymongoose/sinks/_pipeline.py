@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from ._outlet import Outlet
 from ._pipeline_stats import PipelineStats
 from ._policy import OVERFLOWS, Overflow, policies
 from ._sink import DrainResult, Sink
+from ._spool import Spool, spool_of
 from ._tally import Tally
 from ._worker import Processor, Ready, Worker, complain
 
@@ -84,7 +84,7 @@ class Pipeline:
         max_bytes: int | None = None,
         overflow: Overflow | Mapping[Level, Overflow] = "drop_newest",
         block_timeout: float = 1.0,
-        spool: Any | str | PathLike[str] | None = None,
+        spool: Spool | str | PathLike[str] | None = None,
         processors: Iterable[Processor] = (),
         level: Level = "trace",
         exit_flush: float = 5.0,
@@ -104,9 +104,8 @@ class Pipeline:
         self._level = level_index(level)
         self._max_events = max_events
         self._processors = tuple(processors)
-        self._spool = spool
-        self._backlog: Backlog | None = None
-        self._left = 0  # in the spool, while it is closed
+        found = spool_of(spool)
+        self._backlog = Backlog(found) if found is not None else None
         self._lock = threading.RLock()
         self._worker: Worker | None = None
         self._asleep = False  # a forked child before its first event
@@ -195,6 +194,7 @@ class Pipeline:
         tally = self._front
         line: bytes | None = None
         placed = lost = others = 0
+        why = "spool_full"
         shown = event if "level" in event else {**event, "level": "info"}
         for outlet in self._outlets:
             wanted = worker.wants(outlet, shown)
@@ -210,12 +210,12 @@ class Pipeline:
                     placed += 1
                 else:
                     lost += 1
+                    why = getattr(getattr(outlet.sink, "spool", None), "reason", "") or why
         if lost and not placed:  # nothing was kept where it was to be
-            tally.refuse("spool_full")
+            tally.refuse(why)
             return False
-        for _ in range(lost):
-            placed += 1
-            tally.drop("spool_full")
+        placed += lost
+        tally.drop(why, lost)
         if others:
             if line is None:
                 line = encode(event)
@@ -269,10 +269,8 @@ class Pipeline:
                 self._begin()
 
     def _begin(self) -> None:
-        if self._spool is not None and self._backlog is None:
-            self._backlog = Backlog(_spool_of(self._spool))
-            self._tally.recovered += len(self._backlog) - self._left
-            self._left = 0
+        if self._backlog is not None:
+            self._backlog.open()
         self._before = self._totals()
         worker = Worker(
             self.queue,
@@ -313,14 +311,14 @@ class Pipeline:
             if worker.ended.is_set():
                 worker.drop_rest()  # of those who were in the middle of emit()
             self._worker = None
+            left = 0
             if self._backlog is not None:
-                self._left = len(self._backlog)
                 self._backlog.close()
-                self._backlog = None
+                left = len(self._backlog)
             totals, before = self._totals(), self._before
             self._result = DrainResult(
                 totals.sent - before.sent,
-                totals.spooled + self._left,
+                totals.spooled + left,
                 totals.dropped - before.dropped,
             )
             _exit.stopped(self)
@@ -362,9 +360,7 @@ class Pipeline:
             outlet.forked()
         self._before = self._totals()
         if self._backlog is not None:
-            _abandoned.append(self._backlog)
-            self._backlog = None
-        self._left = 0
+            self._backlog.forked()
 
     # ---- numbers ----
 
@@ -389,16 +385,18 @@ class Pipeline:
         accepted, evicted = counters["accepted"], counters["evicted"]
         dropped = {"evicted": evicted} if evicted else {}
         refused = counters["refused"]
+        backlog = self._backlog
         for sums, one in (
             (dropped, tally.dropped),
             (dropped, front.dropped),
+            (dropped, {} if backlog is None else backlog.dropped),
             (refused, front.refused),
         ):
             for reason, n in one.items():
                 sums[reason] = sums.get(reason, 0) + n
         sent = pending = 0
-        recovered = tally.recovered
-        spooled = len(self._backlog) if self._backlog is not None else self._left
+        recovered = 0 if backlog is None else backlog.spool.recovered
+        spooled = 0 if backlog is None else len(backlog)
         oldest = worker.queue_age() if worker is not None else 0.0
         sinks = {}
         for outlet in self._outlets:
@@ -435,6 +433,8 @@ class Pipeline:
         sent = spooled = 0
         dropped = self.queue.counters()["evicted"]
         dropped += sum(self._tally.dropped.values()) + sum(self._front.dropped.values())
+        if self._backlog is not None:
+            dropped += sum(self._backlog.dropped.values())
         for outlet in self._outlets:
             stats = outlet.sink.stats()
             sent += stats.sent
@@ -472,9 +472,3 @@ class Pipeline:
 _abandoned: list[
     object
 ] = []  # of the process that forked: not to be closed by the garbage collector
-
-
-def _spool_of(spool: Any) -> Any:
-    if hasattr(spool, "append"):
-        return spool
-    return importlib.import_module("._spool", __package__).Spool(spool)

@@ -20,8 +20,6 @@ class Tally:
     """Deliveries beyond one for each event in the queue."""
     apart: int = 0
     """Events accepted without going through the queue."""
-    recovered: int = 0
-    """Events of an earlier run, found in the overflow spool."""
     below: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     """Accepted, and lost before any sink had them."""

@@ -78,6 +78,8 @@ class Worker:
         self.processors = processors
         self.backlog = backlog
         self.tally = tally
+        for outlet in outlets:
+            outlet.ending = False
         self.loop = asyncio.new_event_loop()
         self.ended = threading.Event()
         durable = any(o.durable for o in outlets)
@@ -365,6 +367,8 @@ class Worker:
                 outlet.started = True
             except Exception:  # noqa: BLE001
                 complain(f"sink {outlet.sink.name} did not start; trying again in {wait:g} s")
+                if getattr(outlet.sink, "_sender", None) is not None:
+                    await self._stop_sink(outlet, 0.0, half=True)  # it has no events yet
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RESTART[1])
         self._ring()
@@ -405,22 +409,23 @@ class Worker:
 
     def drop_rest(self) -> None:
         """What is still in the queue goes to disk where there is one, and is lost otherwise."""
+        for outlet in self.outlets:
+            outlet.end()
         while batch := self.queue.drain(SLICE):
             self.tally.drained += len(batch)
+            if self.backlog is None:
+                self._deliver(batch)
+                continue
             for item in batch:
                 ready = item.__class__ is Ready
                 event = item.event if ready else item
-                if self.backlog is None:
-                    self.tally.drop("deadline")
-                elif ready or (event := self.process(event, self.tally)) is not None:
+                if ready or (event := self.process(event, self.tally)) is not None:
                     line = event if event.__class__ is bytes else encode(event)
                     if not self.backlog.append(line):
                         self.tally.drop("deadline")
-        for outlet in self.outlets:
-            outlet.give_up("deadline")
 
-    async def _stop_sink(self, outlet: Outlet, deadline: float) -> None:
-        if not outlet.started:
+    async def _stop_sink(self, outlet: Outlet, deadline: float, *, half: bool = False) -> None:
+        if not (outlet.started or outlet.spools or half):
             return
         sink = outlet.sink
         left = max(deadline - time.monotonic(), 0.0)
