@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from programs import DEADLINE, ROOT, example, run
+from receivers import Loki
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -221,6 +222,23 @@ def test_asyncio_embed_is_answered_by_tasks() -> None:
     with example("asyncio_embed.py") as it:
         for path in ("/a", "/b"):
             assert it.get(path).decode() == f"{path} was answered by a task\n"
+
+
+def test_access_log_arrives_in_the_form_that_loki_takes() -> None:
+    with Loki() as loki:
+        with example(
+            "sinks_access_log_loki.py", "--loki", loki.url
+        ) as it:  # as in example("sinks_access_log_loki.py")
+            assert it.get() == b"Hello, World!\n"
+            assert it.ask("GET", "/secret?x=1")[0] == 404
+        streams = {dict(labels)["level"]: entries for labels, entries in loki.streams.items()}
+        ((_, line, _),) = streams["info"]
+        record = json.loads(line)
+        assert (record["method"], record["path"], record["status"]) == ("GET", "/", 200)
+        ((_, line, _),) = streams["warning"]
+        record = json.loads(line)
+        assert (record["path"], record["query"], record["status"]) == ("/secret", "x=1", 404)
+        assert {dict(labels)["app"] for labels in loki.streams} == {"example"}
 
 
 def test_client_is_a_gateway_and_asks_itself() -> None:

@@ -13,7 +13,11 @@ Example::
 """
 
 from ._batched import BatchedSink, BatchOptions
+from ._elastic import ElasticSink
+from ._http import HttpSink
 from ._levels import LEVELS, Level, level_name, level_number
+from ._loki import LokiSink
+from ._otlp import OtlpSink
 from ._outcome import Partial, PoolTimeout, Rejected, RetryLater
 from ._pipeline import Pipeline
 from ._pipeline_stats import PipelineStats
@@ -30,7 +34,11 @@ __all__ = [
     "BatchedSink",
     "Breaker",
     "DrainResult",
+    "ElasticSink",
+    "HttpSink",
     "Level",
+    "LokiSink",
+    "OtlpSink",
     "Overflow",
     "Partial",
     "Pipeline",
