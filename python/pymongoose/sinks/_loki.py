@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .._client import HeadersLike
 from .._tls import TlsOpts
 from ._codings import Coding
-from ._encode import encode, shown
+from ._encode import encode, encode_all, shown
 from ._http import PostingSink
 from ._outcome import Partial
 from ._poster import Poster, Verdict, with_path
@@ -27,6 +27,7 @@ logger = logging.getLogger("pymongoose.sinks")
 PUSH = "/loki/api/v1/push"
 OTHER = "__other__"  # a label's value when it has had too many
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ONLY_STR = {str}
 MAX_VALUE = 1024  # characters of a label's value
 
 Line = Callable[[dict[str, Any]], str]
@@ -103,7 +104,9 @@ class LokiSink(PostingSink):
         if not self._static and not self._fields:
             raise ValueError("Loki wants at least one label")
         self._metadata = tuple((field, label_name(field)) for field in metadata_fields)
-        self._gone = {"ts", *(field for field, _ in self._metadata)}
+        self._gone = frozenset({"ts", *(field for field, _ in self._metadata)})
+        self._names = tuple(field for field, _, _ in self._fields)
+        self._known: dict[tuple[Any, ...], tuple[tuple[str, ...], frozenset[str]]] = {}
         self._max_values = max_label_values
         self._line = line
         self._crowded: set[str] = set()
@@ -135,13 +138,17 @@ class LokiSink(PostingSink):
         streams: list[dict[str, Any]] = []
         places: list[list[int]] = []
         times: list[set[int]] = []
+        entries: list[list[Any]] = []
+        bodies: list[dict[str, Any]] = []  # their lines, encoded in one go
         for i, event in enumerate(batch):
             values, gone = self._values(event)
-            try:
-                text = self._text(event, gone)
-            except Exception as exc:  # noqa: BLE001  (of a function that we were given)
-                bad[i] = f"line: {type(exc).__name__}: {exc}"
-                continue
+            text = ""
+            if self._line != "json":
+                try:
+                    text = self._text(event)
+                except Exception as exc:  # noqa: BLE001  (of a function that we were given)
+                    bad[i] = f"line: {type(exc).__name__}: {exc}"
+                    continue
             at = found.setdefault(values, len(streams))
             if at == len(streams):
                 streams.append({"stream": self._labels(values), "values": []})
@@ -158,10 +165,25 @@ class LokiSink(PostingSink):
                     entry.append(more)
             streams[at]["values"].append(entry)
             places[at].append(i)
+            if self._line == "json":
+                entries.append(entry)
+                bodies.append({k: v for k, v in event.items() if k not in gone})
+        for entry, line in zip(entries, encode_all(bodies), strict=True):
+            entry[1] = line.decode()
         return streams, places
 
-    def _values(self, event: dict[str, Any]) -> tuple[tuple[str, ...], set[str]]:
+    def _values(self, event: dict[str, Any]) -> tuple[tuple[str, ...], frozenset[str]]:
         """Of the label fields, and which fields do not stand in the line."""
+        raw = tuple([event.get(field) for field in self._names])
+        plain = {*map(type, raw)} == _ONLY_STR  # 1 and True are the same key
+        found = self._known.get(raw) if plain else None
+        if found is None:
+            found = self._label(event)
+            if plain and len(self._known) < 1000:
+                self._known[raw] = found
+        return found
+
+    def _label(self, event: dict[str, Any]) -> tuple[tuple[str, ...], frozenset[str]]:
         gone, values = self._gone, []
         for field, _, seen in self._fields:
             value = _text(event.get(field))
@@ -191,12 +213,10 @@ class LokiSink(PostingSink):
                 labels[label] = value
         return labels or {"source": "pymongoose"}
 
-    def _text(self, event: dict[str, Any], gone: set[str]) -> str:
-        if self._line == "json":
-            return encode({k: v for k, v in event.items() if k not in gone}).decode()
-        if self._line == "message":
-            return _value(event.get("message", ""))
-        return str(self._line(event))
+    def _text(self, event: dict[str, Any]) -> str:
+        if callable(self._line):
+            return str(self._line(event))
+        return _value(event.get("message", ""))
 
 
 def label_name(name: str) -> str:
