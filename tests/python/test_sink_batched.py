@@ -114,7 +114,7 @@ def test_the_time_of_a_batch_begins_with_its_own_oldest_event(
         sink._put([event(0)])
         now[0] += 4
         sink._put([event(1), event(2)])
-        assert sink._cut().items == [event(0), event(1)]  # type: ignore[union-attr]
+        assert sink._cut_memory().items == [event(0), event(1)]
         assert sink._wait() == 5.0  # event 2 came just now
         now[0] += 1.5
         assert sink._wait() == 3.5

@@ -7,33 +7,14 @@ import json
 import os
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import finish, program, run_program
+from sink_helpers import Receiver, drained, lines, opened
 
-from pymongoose.sinks import BatchedSink, DrainResult, Pipeline, Retry, Spool
-
-
-def lines(*numbers: int) -> list[bytes]:
-    return [json.dumps({"n": n}).encode() for n in numbers]
-
-
-def opened(path: Path, **options: Any) -> Spool:
-    spool = Spool(path, **options)
-    spool.open()
-    return spool
-
-
-def drained(spool: Spool, most: int = 1000) -> list[bytes]:
-    out: list[bytes] = []
-    while (batch := spool.read(most)) is not None:
-        out += batch.lines
-        spool.ack(batch)
-    return out
+from pymongoose.sinks import DrainResult, Pipeline, Spool
 
 
 def test_what_was_appended_comes_out_in_order_after_a_restart(tmp_path: Path) -> None:
@@ -260,23 +241,6 @@ print(spool.events, spool.read(10).lines)
     assert sorted(drained(spool)) == [b"child", b"parent"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if (
-        shutil.which("mount") is None
-        or subprocess.run(mount, check=False, capture_output=True).returncode != 0
-    ):
-        pytest.skip("this user may not mount a file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_a_full_disk_is_a_reason_and_never_half_a_record(small_disk: Path) -> None:
     spool = opened(small_disk / "spool", max_bytes=1 << 30)
     records = [b"%06d" % n + b"x" * 1000 for n in range(3000)]
@@ -295,28 +259,6 @@ def test_a_full_disk_is_a_reason_and_never_half_a_record(small_disk: Path) -> No
     assert again.append(b"there is room again")
     assert drained(again) == [b"there is room again"]
     again.close()
-
-
-class Receiver(BatchedSink):
-    """Acknowledges what `up` lets through; keeps it by batch id, as a receiver that drops duplicates does."""
-
-    accepts = "json"
-
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("retry", Retry(base=0.01, cap=0.02))
-        options.setdefault("breaker", None)
-        super().__init__(**options)
-        self.up = threading.Event()
-        self.got: dict[str, list[bytes]] = {}
-
-    async def send_lines(self, lines: list[bytes]) -> None:
-        if not self.up.is_set():
-            raise OSError("down")
-        self.got.setdefault(self.batch_id, lines)
-
-    @property
-    def numbers(self) -> list[int]:
-        return [json.loads(line)["n"] for batch in self.got.values() for line in batch]
 
 
 def test_a_durable_sink_sends_from_disk_and_leaves_what_it_cannot_send(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ class SinkStats:
     sent: int = 0
     """Events acknowledged."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Events that will not be delivered, by reason: rejected, gave_up, deadline, spool_full, disk_full, damaged, dead_letter (kept there), error_… (of a
-    plain sink's write)."""
+    """Events that will not be delivered, by reason: rejected, gave_up, deadline, evicted, damaged, too_big, dead_letter (kept there), error_… (of a plain
+    sink's write)."""
     spooled: int = 0
     """Events on disk now."""
     pending: int = 0
@@ -54,7 +54,7 @@ class SinkStats:
     pending_bytes: int = 0
     """Of them, where the sink counts bytes."""
     oldest_age: float = 0.0
-    """Seconds that the oldest event in memory has been there."""
+    """Seconds that the oldest event has been here, in memory or on disk."""
     recovered: int = 0
     """Events that were on disk when the spool was opened, left by an earlier process."""
     retried: int = 0

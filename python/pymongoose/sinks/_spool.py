@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import stat
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .._errors import MongooseError
-from ._spool_lane import HEAD_SIZE, MAX_RECORD, Lane, Place, sync_folder
+from ._spool_lane import HEAD_SIZE, MAX_RECORD, Lane, Place, data_sync, sync_folder
 
-_LOOK_AGAIN = 10.0  # seconds between looks for lanes of processes that died meanwhile
+logger = logging.getLogger("pymongoose.sinks")
+
+LOOK_AGAIN = 10.0  # seconds between looks for lanes of processes that died meanwhile
+_LANES = 10_000
+_MARKS = 4096  # times of appends that are remembered, at most
 
 
 class SpoolBatch(NamedTuple):
@@ -24,6 +32,7 @@ class SpoolBatch(NamedTuple):
     events: int
     """How many records it stands for: lines, and those that were damaged."""
     damaged: int
+    """How many of those are not lines."""
     lane: Lane
     end: Place
 
@@ -36,9 +45,9 @@ class Spool:
         when: ``"accept"``: an event is accepted when it is on disk, and the sink reads it from there. ``"outage"``: events wait in memory, and go to
             disk when that is full, when the breaker opens and when the sink is stopped.
         max_bytes: size of all files of this process.
-        segment_bytes: size of one file, about.
+        segment_bytes: size of one file, about; None: 8 MiB, or an eighth of max_bytes where that is less. Disk space comes back a file at a time.
         fsync: ``"never"``: what is written survives the process (kill -9), since the system has it; ``"always"``: each append returns when the medium
-            has it, so that it survives a power failure; a number: the same, at most so many seconds later.
+            has it, so that it survives a power failure; a number: the same, at most so many seconds later, by a thread that nobody waits for.
         on_full: at max_bytes: ``"reject"`` new events, or ``"drop_oldest"`` (a whole file of them, counted).
 
     Any thread. Nothing is read or created before open(), which sinks and pipelines call when they start.
@@ -53,7 +62,7 @@ class Spool:
         *,
         when: Literal["accept", "outage"] = "accept",
         max_bytes: int = 1 << 30,
-        segment_bytes: int = 8 << 20,
+        segment_bytes: int | None = None,
         fsync: Literal["never", "always"] | float = "never",
         on_full: Literal["reject", "drop_oldest"] = "reject",
     ) -> None:
@@ -61,6 +70,8 @@ class Spool:
             raise ValueError(f'when must be "accept" or "outage", not {when!r}')
         if on_full not in ("reject", "drop_oldest"):
             raise ValueError(f'on_full must be "reject" or "drop_oldest", not {on_full!r}')
+        if segment_bytes is None:
+            segment_bytes = min(8 << 20, max(max_bytes // 8, 4096))
         if segment_bytes < 4096 or max_bytes < 2 * segment_bytes:
             raise ValueError("segment_bytes must be at least 4096, and max_bytes two segments")
         if isinstance(fsync, str) and fsync not in ("never", "always"):
@@ -77,14 +88,23 @@ class Spool:
         """Events that were found when lanes were opened: left by processes that ended."""
         self.evicted = 0
         """Events given up for newer ones."""
+        self.settled = 0
+        """Events that were acknowledged, given up, or found to be damaged."""
         self.reason = ""
-        """Why the last append did not take everything: spool_full, disk_full, too_big."""
-        self._lock = threading.Lock()
-        self._lanes: list[Lane] = []  # the first is ours to write
+        """Why the last append did not take everything: spool_full, disk_full, too_big; busy: a destructor called while its thread was in here."""
+        self._lock = threading.RLock()
+        self._inside = False
+        self._lanes: list[
+            Lane
+        ] = []  # the last is ours to write, those of the dead are in front of it: they are older
+        self._reading: Lane | None = None  # has a batch that is not acknowledged
+        self._marks: deque[tuple[float, int]] = (
+            deque()
+        )  # when, in our lane, the record of that number came
         self._damaged_before = 0
         self._left = 0  # events that were here at the last close()
-        self._last_sync = 0.0
         self._looked = 0.0
+        self._timer: threading.Timer | None = None
 
     # -- opening --
 
@@ -98,47 +118,71 @@ class Spool:
             if self._lanes:
                 return
             syncs = self.fsync != "never"
-            self.path.mkdir(parents=True, exist_ok=True)
-            for number in range(10_000):
-                lane = Lane.try_open(self.path / f"{number:04d}", create=True, fsync=syncs)
+            _make_folder(self.path, syncs)
+            for number in range(_LANES):
+                lane = Lane.try_open(self.path / f"{number:04d}", create=True, syncs=syncs)
                 if lane is not None:
                     break
             else:
                 raise MongooseError(f"{self.path} has no free lane")
-            if syncs:
-                sync_folder(self.path)
             self._lanes = [lane]
-            self._adopt()
+            self._marks.clear()
+            try:
+                if syncs:
+                    sync_folder(self.path)
+                self._adopt()
+            except BaseException:
+                self._let_go()
+                raise
             self.recovered += max(0, lane_records(self._lanes) - self._left)
             self._left = 0
 
-    def _adopt(self) -> None:
+    def _adopt(self) -> int:
+        """Take over the lanes of the dead; how many events that brings."""
         self._looked = time.monotonic()
-        ours = {lane.folder.name for lane in self._lanes}
+        known = {lane.folder.name for lane in self._lanes}
+        found: list[Lane] = []
         for folder in sorted(self.path.iterdir()):
-            if folder.name in ours or not folder.name.isdigit() or not any(folder.glob("*.seg")):
+            if folder.name in known or not folder.name.isdigit() or not any(folder.glob("*.seg")):
                 continue
-            lane = Lane.try_open(folder, create=False, fsync=self.fsync != "never")
+            lane = Lane.try_open(folder, create=False, syncs=self.fsync != "never")
             if lane is not None:
-                self._lanes.append(lane)
+                found.append(lane)
+        self._lanes[:0] = found
+        return lane_records(found)
+
+    def look(self) -> float:
+        """Take over the lanes of processes that died since the last look, if that is a while ago; seconds until the next look."""
+        with self._lock:
+            if self._lanes and time.monotonic() - self._looked >= LOOK_AGAIN:
+                self.recovered += self._adopt()
+            return max(0.0, self._looked + LOOK_AGAIN - time.monotonic())
 
     def close(self) -> None:
         """Let go of the files; what is in them stays, for the next open()."""
         with self._lock:
             self._left = lane_records(self._lanes)
-            for lane in self._lanes:
-                self._damaged_before += lane.damaged
+            try:
                 if self.fsync != "never":
-                    lane.sync()
-                lane.close()
-            self._lanes = []
+                    _sync([fd for lane in self._lanes for fd in lane.unsynced()])
+            finally:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for lane in self._lanes:
+            self._damaged_before += lane.damaged
+            lane.close()
+        self._lanes, self._reading = [], None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def forked(self) -> None:
         """In a forked child: the lanes are the parent's. The next open() finds others."""
-        self._lock = threading.Lock()
-        for lane in self._lanes:
-            lane.close()  # the lock stays the parent's, who has the same descriptor
-        self._lanes = []
+        self._lock = threading.RLock()
+        self._inside = False
+        self._timer = None
+        self._let_go()  # the locks stay the parent's, who has the same descriptors
         self.recovered = self.evicted = self._damaged_before = self._left = 0
 
     # -- events in --
@@ -154,43 +198,87 @@ class Spool:
             MongooseError: the spool is not open.
             OSError: anything but a full disk.
         """
+        if not isinstance(lines, (list, tuple)):
+            lines = list(lines)
+        return self._append(lines, None)
+
+    def append_batch(self, lines: Sequence[bytes], batch_id: str) -> int:
+        """The same for a batch that has an id: read() gives it back as it is, with that id."""
+        return self._append(lines, batch_id)
+
+    def _append(self, lines: Sequence[bytes], batch_id: str | None) -> int:
         with self._lock:
-            lane = self._own()
-            done = 0
-            while done < len(lines):
-                fitting = self._fitting(lane, lines[done:])
-                if fitting == 0 and self._make_room(lane):
-                    continue
-                if fitting == 0:
-                    break
-                n = lane.append(lines[done : done + fitting], self.segment_bytes)
-                done += n
-                if n < fitting:
-                    self.reason = "disk_full"
-                    if self.on_full == "drop_oldest" and self._make_room(lane):
-                        continue
-                    break
-            if done:
-                self._sync(lane)
+            if self._inside:  # by a destructor that ran in the middle of something here
+                self.reason = "busy"
+                return 0
+            self._inside = True
+            try:
+                done = self._put(lines, batch_id)
+            finally:
+                self._inside = False
         if done and self.on_append is not None:
             self.on_append()
         return done
 
+    def _put(self, lines: Sequence[bytes], batch_id: str | None) -> int:
+        lane = self._own()
+        start, done = lane.next, 0
+        while done < len(lines):
+            fitting = self._fitting(lane, lines[done:] if done else lines)
+            if fitting == 0 and self._make_room(lane):
+                continue
+            if fitting == 0:
+                break
+            part = lines if fitting == len(lines) else lines[done : done + fitting]
+            if batch_id is None or done:
+                n = lane.append(part, self.segment_bytes)
+            else:
+                n = lane.append_named(part, self.segment_bytes, batch_id)
+            done += n
+            if n < fitting:
+                self.reason = "disk_full"
+                if not self._make_room(lane):
+                    break
+        if done:
+            self._mark(start)
+            if self.fsync == "always":
+                _sync(lane.unsynced())
+            elif self.fsync != "never":
+                self._sync_later()
+        return done
+
+    def _mark(self, number: int) -> None:
+        marks = self._marks
+        if len(marks) < _MARKS:  # beyond that events pass for a little older than they are
+            marks.append((time.monotonic(), number))
+
     def _own(self) -> Lane:
         if not self._lanes:
             raise MongooseError(f"spool {self.path} is not open")
-        return self._lanes[0]
+        return self._lanes[-1]
 
     def _fitting(self, lane: Lane, lines: Sequence[bytes]) -> int:
+        """How many there is room for, from the front."""
+        largest = min(MAX_RECORD, self.max_bytes - 2 * HEAD_SIZE - 8)
         room = self.max_bytes - lane.bytes - HEAD_SIZE
-        heads = self.segment_bytes  # until the next file begins
+        if len(lines) == 1:
+            size = len(lines[0])
+            if size + 8 + HEAD_SIZE <= room and 0 < size <= largest:
+                return 1
+        else:
+            sizes = list(map(len, lines))
+            size = sum(sizes) + 8 * len(sizes)
+            heads = HEAD_SIZE * (size // self.segment_bytes + 1)
+            if size + heads <= room and min(sizes) > 0 and max(sizes) <= largest:
+                return len(lines)
+        left = self.segment_bytes  # until the next file begins
         for n, line in enumerate(lines):
             room -= len(line) + 8
-            heads -= len(line) + 8
-            if heads <= 0:
+            left -= len(line) + 8
+            if left <= 0:
                 room -= HEAD_SIZE
-                heads = self.segment_bytes
-            if not 0 < len(line) <= min(MAX_RECORD, self.max_bytes):
+                left = self.segment_bytes
+            if not 0 < len(line) <= largest:
                 self.reason = "too_big"
                 return n
             if room < 0:
@@ -199,62 +287,144 @@ class Spool:
         return len(lines)
 
     def _make_room(self, lane: Lane) -> bool:
-        if self.on_full != "drop_oldest" or self.reason == "too_big" or len(lane.segments) < 2:
+        if self.reason == "too_big":
             return False
-        self.evicted += lane.evict()
+        if lane.clear():  # everything was delivered, but the file is still there
+            return True
+        if self.on_full != "drop_oldest" or len(lane.segments) < 2:
+            return False
+        lost = lane.evict()
+        self.evicted += lost
+        self.settled += lost
         return True
 
-    def _sync(self, lane: Lane) -> None:
-        if self.fsync == "never":
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        with self._lock:
+            self._inside = True
+            try:
+                yield
+            finally:
+                self._inside = False
+
+    # -- to the medium --
+
+    def _sync_later(self) -> None:
+        if self._timer is not None:
             return
-        now = time.monotonic()
-        if self.fsync == "always" or now - self._last_sync >= float(self.fsync):
-            self._last_sync = now
-            lane.sync()
+        self._timer = threading.Timer(float(self.fsync), self._sync_now)
+        self._timer.daemon = True
+        self._timer.name = "pymongoose-spool-sync"
+        try:
+            self._timer.start()
+        except RuntimeError:  # the interpreter ends and starts no threads any longer
+            self._timer = None
+            _sync([fd for lane in self._lanes for fd in lane.unsynced()])
+
+    def _sync_now(self) -> None:
+        """On the timer's thread. Nobody who appends waits for the medium."""
+        with self._lock:
+            if self._timer is None or self._timer is not threading.current_thread():
+                return  # closed meanwhile
+            self._timer = None
+            fds: list[int] = []
+            with contextlib.suppress(OSError):
+                for lane in self._lanes:
+                    fds += lane.unsynced()
+        try:
+            _sync(fds)
+        except OSError:
+            logger.exception("spool %s could not be synced", self.path)
 
     # -- events out --
 
     def read(self, max_events: int, max_bytes: int | None = None) -> SpoolBatch | None:
-        """The oldest events that are not acknowledged, at least one, or None. The same ones, with the same id, until ack()."""
+        """The oldest events that are not acknowledged, at least one, or None. The same ones, with the same id, until ack().
+
+        Args:
+            max_events: at most.
+            max_bytes: of their lines; an event that is larger comes alone.
+        """
         most = max_bytes if max_bytes is not None else 1 << 62
-        with self._lock:
+        self.look()
+        with self._exclusive():
             self._own()
+            if (
+                self._reading is not None
+            ):  # acknowledged or given up, but for what read() is called again
+                batch = self._read_lane(self._reading, max_events, most)
+                if batch is not None:
+                    return batch
             while True:
-                for lane in self._lanes:
-                    while lane.records:
-                        start = lane.acked
-                        taken = lane.read(max_events, most)
-                        batch = SpoolBatch(
-                            taken.lines,
-                            f"{lane.id.hex()}-{start:x}",
-                            taken.end.number - start,
-                            taken.damaged,
-                            lane,
-                            taken.end,
-                        )
-                        if taken.lines:
-                            return batch
-                        if taken.end.number <= start:  # cannot be: nothing lost and nothing found
-                            lane.damaged += lane.records
-                            lane.ack(Place(taken.end.segment, taken.end.offset, lane.next))
-                        else:
-                            lane.ack(taken.end, taken.damaged)
-                if time.monotonic() - self._looked < _LOOK_AGAIN:
-                    return None
-                for lane in self._lanes[1:]:
-                    self._damaged_before += lane.damaged
-                    lane.close()
-                del self._lanes[1:]
-                known = lane_records(self._lanes)
-                self._adopt()
-                self.recovered += lane_records(self._lanes) - known
+                for lane in list(self._lanes):
+                    batch = self._read_lane(lane, max_events, most)
+                    if batch is not None:
+                        self._reading = lane
+                        return batch
+                    if lane is not self._lanes[-1]:
+                        self._retire(lane)
+                return None
+
+    def _read_lane(self, lane: Lane, max_events: int, most: int) -> SpoolBatch | None:
+        while lane.records:
+            start = lane.acked
+            taken, batch_id = lane.read(max_events, most)
+            if self.fsync == "always":  # a batch must not be cut otherwise after a power failure
+                _sync(lane.unsynced())
+            if taken.lines:
+                return SpoolBatch(
+                    taken.lines,
+                    batch_id,
+                    taken.end.number - start,
+                    taken.damaged,
+                    lane,
+                    taken.end,
+                )
+            if taken.end.number > start:
+                self._settle(lane, taken.end, taken.damaged)
+            else:  # cannot be: nothing is lost and nothing is found
+                self._settle(
+                    lane, Place(taken.end.segment, taken.end.offset, lane.next), lane.records
+                )
+        return None
+
+    def _settle(self, lane: Lane, end: Place, damaged: int) -> None:
+        before = lane.acked
+        try:
+            lane.ack(end, damaged)
+        finally:
+            self.settled += lane.acked - before
+
+    def _retire(self, lane: Lane) -> None:
+        """A lane of the dead without events: it is free for other processes."""
+        lane.clear()
+        self._damaged_before += lane.damaged
+        lane.close()
+        self._lanes.remove(lane)
 
     def ack(self, batch: SpoolBatch) -> None:
-        """Those were delivered, or given up for good."""
-        with self._lock:
-            if batch.lane in self._lanes:
-                batch.lane.ack(batch.end, batch.damaged)
-                self._sync(batch.lane)
+        """Those were delivered, or given up for good.
+
+        Raises:
+            OSError: that cannot be noted; after a restart they are sent again. In this process they are not.
+        """
+        with self._exclusive():
+            if self._reading is batch.lane:
+                self._reading = None
+            if batch.lane not in self._lanes:
+                return
+            try:
+                self._settle(batch.lane, batch.end, batch.damaged)
+            finally:
+                if batch.lane is self._lanes[-1]:
+                    while len(self._marks) > 1 and self._marks[1][1] <= batch.lane.acked:
+                        self._marks.popleft()
+                    if not batch.lane.records:
+                        self._marks.clear()
+                elif not batch.lane.records:
+                    self._retire(batch.lane)
+            if self.fsync not in ("never", "always"):
+                self._sync_later()
 
     # -- numbers --
 
@@ -274,16 +444,64 @@ class Spool:
         return sum(lane.bytes for lane in self._lanes)
 
     @property
+    def payload(self) -> int:
+        """Bytes of the events that are not acknowledged."""
+        return sum(lane.payload for lane in self._lanes)
+
+    @property
     def damaged(self) -> int:
         """Records that were found to be unreadable, or cut off by a crash."""
         return self._damaged_before + sum(lane.damaged for lane in self._lanes)
 
     @property
     def oldest_age(self) -> float:
-        """Seconds since the file of the oldest event was last written; 0 when there is none."""
+        """Seconds that the oldest event has been here; for those of earlier processes, since their file was last written. 0: there is none."""
         with self._lock:
-            waiting = [lane.oldest for lane in self._lanes if lane.records]
-        return max(0.0, time.time() - min(waiting)) if waiting else 0.0
+            waiting = [lane for lane in self._lanes if lane.records]
+            if not waiting:
+                return 0.0
+            if waiting[0] is self._lanes[-1] and self._marks:
+                at, number = self._marks[0]
+                if number <= waiting[0].acked:
+                    return time.monotonic() - at
+            return max(0.0, time.time() - min(lane.oldest for lane in waiting))
+
+    @property
+    def since(self) -> float | None:
+        """When, by the monotonic clock, the oldest event came that is here; minus infinity: an earlier process left it; None: there is none."""
+        with self._lock:
+            if not lane_records(self._lanes):
+                return None
+            lane = self._lanes[-1]
+            if lane.records < lane_records(self._lanes) or not self._marks:
+                return float("-inf")
+            at, number = self._marks[0]
+            return at if number <= lane.acked else float("-inf")
+
+
+def _make_folder(path: Path, syncs: bool) -> None:
+    """The folder and those above it; with syncs their names are on the medium."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent, syncs)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+    if syncs:
+        sync_folder(path.parent)
+
+
+def _sync(fds: Sequence[int]) -> None:
+    """To the medium, and close them, all of them."""
+    failed: OSError | None = None
+    for fd in fds:
+        try:
+            (os.fsync if stat.S_ISDIR(os.fstat(fd).st_mode) else data_sync)(fd)
+        except OSError as e:
+            failed = e
+        finally:
+            os.close(fd)
+    if failed is not None:
+        raise failed
 
 
 def lane_records(lanes: Sequence[Lane]) -> int:

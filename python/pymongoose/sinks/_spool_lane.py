@@ -2,15 +2,17 @@
 
     lane/  lock                   flock'ed by whoever owns the lane; the kernel lets go of it when the process dies, however it dies
            cursor                 two slots, written in turns, each with a checksum: what is acknowledged, what is in flight
+           names                  ids of batches that had one before they came here (rarely there)
            0000000000000000.seg   head, then records; the name is the number of the first record, in hexadecimal
            00000000000004d2.seg   …
 
     segment  "PMSPOOL1"  first number: u64   checksum: u32    then records
     record   length: u32 checksum: u32       payload
-             the checksum is over number, length and payload, so that a record cannot be taken for another one
+             the checksum is over the payload and begins with the number, so that a record cannot be taken for another one
 
 A record is there when its checksum is right. What a crash left half written at the end of the last segment is cut off when the lane is
-opened; damage elsewhere costs the records it hit, which are counted, and nothing else. Nothing here locks: the Spool does.
+opened; damage elsewhere costs the records it hit, which are counted, and nothing else: behind a length that cannot be, the next record is
+searched for. A file goes only after everything in it was acknowledged or given up. Nothing here locks: the Spool does.
 """
 
 from __future__ import annotations
@@ -30,14 +32,16 @@ from zlib import crc32
 MAGIC: Final = b"PMSPOOL1"
 _HEAD: Final = struct.Struct("<8sQI")
 _RECORD: Final = struct.Struct("<II")
-_NUMBER: Final = struct.Struct("<QI")
 _SLOT: Final = struct.Struct(
     "<8sQQQ16sI"
 )  # magic, generation, acknowledged, end of what is in flight, lane id, checksum
 _SLOT_SIZE: Final = 64
 _READ: Final = 1 << 18
+_SEARCH: Final = 1 << 20  # bytes in which the record behind a damaged one is looked for
+_KEEP: Final = 1 << 20  # a file without events that is larger is not written on
 HEAD_SIZE: Final = _HEAD.size
 MAX_RECORD: Final = 1 << 30
+data_sync = getattr(os, "fdatasync", os.fsync)  # macOS has one of the two
 
 
 class Place(NamedTuple):
@@ -59,20 +63,20 @@ class Taken(NamedTuple):
     """What a read found."""
 
     lines: list[bytes]
-    start: int
     end: Place
-    damaged: int  # records between start and end that are lost
+    damaged: int  # records in front of the end that are lost
+    mark: str = ""  # differs when the lines do
 
 
 def _checksum(number: int, payload: bytes) -> int:
-    return crc32(payload, crc32(_NUMBER.pack(number, len(payload))))
+    return crc32(payload, number & 0xFFFFFFFF)
 
 
 class Lane:
     """Opened by try_open(). All numbers are of records; ``acked <= next``."""
 
-    def __init__(self, folder: Path, lock: int, *, fsync: bool) -> None:
-        self.folder, self._lock, self._fsync = folder, lock, fsync
+    def __init__(self, folder: Path, lock: int, *, syncs: bool) -> None:
+        self.folder, self._lock, self._syncs = folder, lock, syncs
         self.segments: list[Segment] = []
         self.damaged = 0  # records found to be lost
         self.acked = 0
@@ -83,22 +87,28 @@ class Lane:
         self._cursor = -1
         self._file = -1  # the last segment, for appending
         self._head = Place(0, 0, 0)  # of the first record that is not acknowledged
+        self.bytes = 0  # size of the segments
+        self.names: dict[
+            int, tuple[int, str]
+        ] = {}  # where a batch begins: where it ends, and its id
+        self._ahead = (-1, 0, b"")  # read already: segment, offset, what is there
+        self._unsynced: list[int] = []  # descriptors, of our own, of earlier segments
         self._dirty = False  # the last segment is not on the medium
         self._moved = False  # the cursor is not
+        self._renamed = False  # the names in the folder are not
         try:
             self._open_cursor()
             self._open_segments()
+            self._open_names()
         except BaseException:
             self.close()
             raise
 
     @classmethod
-    def try_open(cls, folder: Path, *, create: bool, fsync: bool) -> Lane | None:
+    def try_open(cls, folder: Path, *, create: bool, syncs: bool) -> Lane | None:
         """The lane in that folder, ours from now on; None when it is somebody else's, or not there."""
         if create:
-            folder.mkdir(parents=True, exist_ok=True)
-            if fsync:
-                sync_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
         try:
             flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
             lock = os.open(folder / "lock", flags, 0o600)
@@ -111,12 +121,13 @@ class Lane:
             if e.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return None
             raise
-        return cls(folder, lock, fsync=fsync)
+        return cls(folder, lock, syncs=syncs)
 
     # -- opening --
 
     def _open_cursor(self) -> None:
         self._cursor = os.open(self.folder / "cursor", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._renamed = True
         data = os.pread(self._cursor, 2 * _SLOT_SIZE, 0)
         for i in (0, 1):
             slot = data[i * _SLOT_SIZE : i * _SLOT_SIZE + _SLOT.size]
@@ -157,13 +168,13 @@ class Lane:
         if (
             self.segments and self.next < self.acked
         ):  # the last records are gone, but were delivered
-            self._unlink(self.segments.pop())
+            while self.segments:
+                self.segments.pop().path.unlink(missing_ok=True)
         if not self.segments:
             self.next = max(self.next, self.acked)
-        elif self.acked < self.segments[0].first:
-            if self._generation > 1:  # of a new cursor nothing is known
-                self.damaged += self.segments[0].first - self.acked
-            self.acked = self.segments[0].first
+        else:
+            self.acked = max(self.acked, self.segments[0].first)
+        self.bytes = sum(s.size for s in self.segments)
         self._drop_old()
         self._rewind()
 
@@ -175,9 +186,13 @@ class Lane:
             return False
         offset, number = _HEAD.size, segment.first
         good, good_number = offset, number
-        while (end := _record_end(data, offset)) > 0:
-            payload = data[offset + _RECORD.size : end]
-            right = _checksum(number, payload) == _RECORD.unpack_from(data, offset)[1]
+        while offset < len(data):
+            if (end := _record_end(data, offset)) <= 0:
+                if (found := _search(data, offset, number)) is None:
+                    break
+                offset, number = found
+                continue
+            right = _is_right(data, offset, end, number)
             offset, number = end, number + 1
             if right:  # a damaged record in the middle is passed over, at the end it is cut off
                 good, good_number = offset, number
@@ -208,16 +223,45 @@ class Lane:
                     break
                 self._head = taken.end
 
+    def _open_names(self) -> None:
+        try:
+            text = (self.folder / "names").read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return
+        for line in text.splitlines():
+            check, _, rest = line.partition(" ")
+            if check != f"{crc32(rest.encode()):08x}":
+                continue
+            start, end, batch_id = rest.split(" ", 2)
+            if self.acked <= int(start) and int(end) <= self.next:
+                self.names[int(start)] = (int(end), batch_id)
+
+    def _write_names(self) -> None:
+        texts = [f"{start} {end} {batch_id}" for start, (end, batch_id) in self.names.items()]
+        new = self.folder / "names.new"
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            data = "".join(f"{crc32(t.encode()):08x} {t}\n" for t in texts).encode()
+            if not _write_all(fd, data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(new))
+            data_sync(fd)
+        finally:
+            os.close(fd)
+        new.replace(self.folder / "names")
+        self._renamed = True
+
     # -- records in --
 
     def append(self, lines: Sequence[bytes], segment_bytes: int) -> int:
         """Write records behind each other; how many are there, which is all, unless the disk is full. Raises OSError for anything else."""
         done, most = 0, len(lines)
         while done < len(lines):
-            full = not self.segments or self._file < 0 or self.segments[-1].size >= segment_bytes
+            full = self._file < 0 or not self.segments or self.segments[-1].size >= segment_bytes
             if full and not self._roll():
                 break
-            n = self._write(lines[done : done + most], segment_bytes)
+            n = self._write(
+                lines[done : done + most] if done or most < len(lines) else lines, segment_bytes
+            )
             done += n
             if n == 0:  # the disk has no room for so many: perhaps for half of them
                 if most == 1:
@@ -225,31 +269,55 @@ class Lane:
                 most = max(1, min(most, len(lines) - done) // 2)
         return done
 
+    def append_named(self, lines: Sequence[bytes], segment_bytes: int, batch_id: str) -> int:
+        """The same for a batch that has an id, which read() gives it again. The id is noted first: what has it was never without."""
+        start = self.next
+        self.names[start] = (start + len(lines), batch_id)
+        try:
+            self._write_names()
+        except OSError:  # perhaps the events can be kept, at least
+            del self.names[start]
+            return self.append(lines, segment_bytes)
+        n = self.append(lines, segment_bytes)
+        if n < len(lines):
+            del self.names[start]
+            if n:
+                self.names[start] = (start + n, f"{batch_id}.1")  # they are others now
+            self._write_names()
+        return n
+
     def _write(self, lines: Sequence[bytes], segment_bytes: int) -> int:
         """As many as belong into the last segment, in one write; 0: there is no room on the disk for them."""
-        segment = self.segments[-1]
-        room = max(segment_bytes - segment.size, 1)
-        parts: list[bytes] = []
-        size, number = 0, self.next
-        for line in lines:
-            parts.append(_RECORD.pack(len(line), _checksum(number, line)))
-            parts.append(line)
-            size += _RECORD.size + len(line)
+        segment, number = self.segments[-1], self.next
+        if len(lines) == 1:
+            line = lines[0]
+            data = _RECORD.pack(len(line), crc32(line, number & 0xFFFFFFFF)) + line
             number += 1
-            if size >= room:
-                break
-        if not _write_all(self._file, b"".join(parts)):
+        else:
+            room = max(segment_bytes - segment.size, 1)
+            parts: list[bytes] = []
+            size, pack = 0, _RECORD.pack
+            for line in lines:
+                parts.append(pack(len(line), crc32(line, number & 0xFFFFFFFF)))
+                parts.append(line)
+                size += 8 + len(line)
+                number += 1
+                if size >= room:
+                    break
+            data = b"".join(parts)
+        if not _write_all(self._file, data):
             os.ftruncate(self._file, segment.size)  # never half a record
             return 0
         n = number - self.next
-        segment.size += size
+        segment.size += len(data)
+        self.bytes += len(data)
         self.next = number
         self._dirty = True
         return n
 
     def _roll(self) -> bool:
         """A new last segment, or the one that is there opened. False: the disk is full."""
-        if self._file < 0 and self.segments and self.segments[-1].size < (1 << 20):
+        if self._file < 0 and self.segments and self.segments[-1].size < _KEEP:
             self._file = os.open(self.segments[-1].path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             return True
         self._close_file()
@@ -272,84 +340,124 @@ class Lane:
         if not self.segments:
             self._head = Place(self.next, _HEAD.size, self.next)
         self.segments.append(Segment(self.next, path, _HEAD.size))
-        if self._fsync:
-            sync_folder(self.folder)
+        self.bytes += _HEAD.size
+        self._dirty = self._renamed = True
         return True
 
-    def sync(self) -> None:
-        """What was appended and acknowledged is on the medium when this returns."""
-        if self._dirty and self._file >= 0:
-            os.fdatasync(self._file)
-        if self._moved:
-            os.fdatasync(self._cursor)
-        self._dirty = self._moved = False
+    def unsynced(self) -> list[int]:
+        """What is not on the medium yet, as descriptors that are the caller's to sync and close; no longer ours to care about."""
+        fds, self._unsynced = self._unsynced, []
+        try:
+            if self._dirty and self._file >= 0:
+                fds.append(os.dup(self._file))
+            if self._moved and self._cursor >= 0:
+                fds.append(os.dup(self._cursor))
+            if self._renamed:  # last: a name without its contents is worse than neither
+                fds.append(os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError:
+            self._unsynced = fds
+            raise
+        self._dirty = self._moved = self._renamed = False
+        return fds
 
     # -- records out --
 
-    def read(self, most: int, most_bytes: int) -> Taken:
-        """The oldest records that are not acknowledged. The range is noted as in flight, and is the same again until it is acknowledged,
-        in whatever process."""
-        if self.in_flight > self._head.number:
-            most, most_bytes = self.in_flight - self._head.number, 1 << 62
-        taken = self._scan(self._head, most, most_bytes)
-        if taken.end.number != self.in_flight and taken.end != self._head:
+    def read(self, most: int, most_bytes: int) -> tuple[Taken, str]:
+        """The oldest records that are not acknowledged, and their id. The range is noted as in flight, and is the same again until it is
+        acknowledged, in whatever process."""
+        start = self._head.number
+        end, named = self.names.get(start, (0, ""))
+        if self.in_flight > start:
+            end = self.in_flight
+        if end > start:
+            taken = self._scan(self._head, end - start, 1 << 62)
+        else:
+            for other in self.names:
+                if other > start:
+                    most = min(most, other - start)
+            taken = self._scan(self._head, most, most_bytes)
+        if taken.end.number > start and taken.end.number != self.in_flight:
             self.in_flight = taken.end.number
             self._write_cursor()
-        return taken
+        if named and self.names[start][0] == taken.end.number:
+            return taken, named
+        return taken, f"{self.id.hex()}-{start:x}-{taken.mark}"
 
     def _scan(self, place: Place, most: int, most_bytes: int) -> Taken:
         lines: list[bytes] = []
-        start, damaged, size = place.number, 0, 0
-        at = next((i for i, s in enumerate(self.segments) if s.first == place.segment), None)
-        if at is None:
-            return Taken([], start, place, 0)
+        damaged, size, first, last = 0, 0, 0, 0
         _, offset, number = place
+        at = next((i for i, s in enumerate(self.segments) if s.first == place.segment), None)
+        if at is None:  # the end of a segment that is gone is the beginning of the next
+            at = next((i for i, s in enumerate(self.segments) if s.first == number), None)
+            offset = _HEAD.size
+        if at is None:
+            return Taken([], place, 0)
         stop = number + most
-        while number < stop and (size < most_bytes or not lines):
+        while number < stop:
             segment = self.segments[at]
             ends_at = self.segments[at + 1].first if at + 1 < len(self.segments) else self.next
-            data = self._piece(segment, offset)
-            used = 0
-            while number < min(stop, ends_at) and (size < most_bytes or not lines):
+            begin, data = self._piece(segment, offset)
+            used, full = begin, False
+            while number < stop and number < ends_at:
                 end = _record_end(data, used)
                 if end <= 0:
                     break
-                payload = data[used + _RECORD.size : end]
-                if _checksum(number, payload) == _RECORD.unpack_from(data, used)[1]:
+                payload = data[used + 8 : end]
+                check = _RECORD.unpack_from(data, used)[1]
+                if crc32(payload, number & 0xFFFFFFFF) == check:
+                    if size + len(payload) > most_bytes and lines:
+                        full = True
+                        break
+                    first, last = first if lines else check, check
                     lines.append(payload)
                     size += len(payload)
                 else:
                     damaged += 1
                 used, number = end, number + 1
-            offset += used
+            offset += used - begin
+            if full:
+                break
+            if number < min(stop, ends_at) and used == begin:
+                # Damage that hides where the next record is.
+                found = _search(self._load(segment, offset, 2 * _SEARCH), 0, number)
+                if found is not None and found[1] < ends_at:
+                    damaged += found[1] - number
+                    offset, number = offset + found[0], found[1]
+                else:  # the rest of the segment is lost
+                    damaged += ends_at - number
+                    offset, number = segment.size, ends_at
             if number >= ends_at:
                 if at + 1 == len(self.segments):
                     break
                 at, offset = at + 1, _HEAD.size
-            elif (
-                used == 0
-            ):  # damage that hides where the next record is: the rest of the segment is lost
-                lost = min(ends_at, stop) - number
-                damaged += lost
-                number += lost
-                if number < ends_at:
-                    break
-                if at + 1 == len(self.segments):
-                    offset = segment.size
-                    break
-                at, offset = at + 1, _HEAD.size
-        return Taken(lines, start, Place(self.segments[at].first, offset, number), damaged)
+        mark = f"{len(lines):x}-{first:08x}{last:08x}"
+        return Taken(lines, Place(self.segments[at].first, offset, number), damaged, mark)
 
-    def _piece(self, segment: Segment, offset: int) -> bytes:
-        """Bytes of the segment from there on, with at least one whole record if there is one."""
+    def _piece(self, segment: Segment, offset: int) -> tuple[int, bytes]:
+        """Bytes of the segment with at least one whole record, if there is one; the offset is at which of them."""
+        first, begin, data = self._ahead
+        if first == segment.first and begin <= offset and _record_end(data, offset - begin) > 0:
+            return offset - begin, data
+        data = self._load(segment, offset, _READ)
+        length = _RECORD.unpack_from(data)[0] if len(data) >= 8 else 0
+        if len(data) - 8 < length <= segment.size - offset - 8:
+            data = self._load(segment, offset, length + 8)
+        self._ahead = (segment.first, offset, data)
+        return 0, data
+
+    def _load(self, segment: Segment, offset: int, most: int) -> bytes:
+        most = min(most, segment.size - offset)
+        if most <= 0:
+            return b""
         if segment is self.segments[-1] and self._file >= 0:
-            return _pread(self._file, offset, segment.size)
+            return os.pread(self._file, most, offset)
         try:
             fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return b""
         try:
-            return _pread(fd, offset, segment.size)
+            return os.pread(fd, most, offset)
         finally:
             os.close(fd)
 
@@ -360,17 +468,29 @@ class Lane:
         self.damaged += damaged
         self._head = end
         self.acked = end.number
-        self._write_cursor()
-        self._drop_old()
+        try:
+            self._write_cursor()
+        finally:  # on a full disk the files that go make room for the cursor, too
+            self._drop_old()
+            if self.names and min(end for end, _ in self.names.values()) <= self.acked:
+                self.names = {s: (e, i) for s, (e, i) in self.names.items() if e > self.acked}
+                self._write_names()
 
     def _drop_old(self) -> None:
         while len(self.segments) > 1 and self.segments[1].first <= self.acked:
             self._unlink(self.segments.pop(0))
-        large = len(self.segments) == 1 and self.segments[0].size > (1 << 20)
-        if large and self.acked >= self.next:  # and empty
-            self._close_file()
+        if self.segments and self.acked >= self.next and self.bytes > _KEEP:
+            self.clear()
+
+    def clear(self) -> bool:
+        """Remove the files when everything is acknowledged; whether that made room."""
+        if self.acked < self.next or self.bytes <= _HEAD.size:
+            return False
+        self._close_file()
+        while self.segments:
             self._unlink(self.segments.pop())
-            self._head = Place(self.next, _HEAD.size, self.next)
+        self._head = Place(self.next, _HEAD.size, self.next)
+        return True
 
     def evict(self) -> int:
         """Give the oldest segment up; how many records that costs. 0: there is only one, which is being written."""
@@ -381,14 +501,15 @@ class Lane:
         self.acked = max(self.acked, end)
         if self._head.number < end:
             self._head = Place(end, _HEAD.size, end)
-        self._write_cursor()
         self._unlink(self.segments.pop(0))
+        self._write_cursor()
         return lost
 
     def _unlink(self, segment: Segment) -> None:
+        # Not synced: should the name come back after a power failure, all in it is acknowledged still.
         segment.path.unlink(missing_ok=True)
-        if self._fsync:
-            sync_folder(self.folder)
+        self.bytes -= segment.size
+        self._ahead = (-1, 0, b"")
 
     # -- the rest --
 
@@ -397,34 +518,37 @@ class Lane:
         return self.next - self.acked
 
     @property
-    def bytes(self) -> int:
-        return sum(s.size for s in self.segments)
+    def payload(self) -> int:
+        """Bytes of the events that are not acknowledged."""
+        if not self.segments:
+            return 0
+        begun = max(self._head.offset - _HEAD.size, 0)
+        return max(self.bytes - _HEAD.size * len(self.segments) - begun - 8 * self.records, 0)
 
     @property
     def oldest(self) -> float:
         """When the oldest segment was last written, by the clock on the wall."""
         try:
             return self.segments[0].path.stat().st_mtime if self.records else time.time()
-        except OSError:
+        except (OSError, IndexError):
             return time.time()
 
     def _close_file(self) -> None:
         if self._file >= 0:
-            if self._fsync and self._dirty:
-                os.fdatasync(self._file)
-            os.close(self._file)
+            if self._dirty and self._syncs:
+                self._unsynced.append(self._file)
+            else:
+                os.close(self._file)
             self._file = -1
         self._dirty = False
 
     def close(self) -> None:
         """Let go of the lane; what is in it stays."""
-        self._close_file()
-        if self._cursor >= 0:
-            os.close(self._cursor)
-            self._cursor = -1
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        for fd in (*self._unsynced, self._file, self._cursor, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self._unsynced = []
+        self._file = self._cursor = self._lock = -1
 
 
 def _record_end(data: bytes, offset: int) -> int:
@@ -438,22 +562,28 @@ def _record_end(data: bytes, offset: int) -> int:
     return end if end <= len(data) else 0
 
 
-def _pread(fd: int, offset: int, size: int) -> bytes:
-    want = min(_READ, size - offset)
-    data = os.pread(fd, want, offset) if want > 0 else b""
-    if len(data) >= _RECORD.size:
-        length = _RECORD.unpack_from(data)[0]
-        if length <= MAX_RECORD and _RECORD.size + length > len(data) and offset + len(data) < size:
-            data = os.pread(fd, min(_RECORD.size + length, size - offset), offset)
-    return data
+def _is_right(data: bytes, offset: int, end: int, number: int) -> bool:
+    check: int = _RECORD.unpack_from(data, offset)[1]
+    return _checksum(number, data[offset + _RECORD.size : end]) == check
+
+
+def _search(data: bytes, offset: int, number: int) -> tuple[int, int] | None:
+    """Where behind damage the next record begins, and its number: the one expected there, or one of the next two."""
+    for at in range(offset, min(len(data) - _RECORD.size, offset + _SEARCH)):
+        end = _record_end(data, at)  # text is no length that can be: few places are looked at twice
+        if end > 0:
+            for n in (number, number + 1, number + 2):
+                if _is_right(data, at, end, n):
+                    return at, n
+    return None
 
 
 def _write_all(fd: int, data: bytes) -> bool:
     """False: the disk is full; part of it may be there."""
-    view = memoryview(data)
-    while view:
+    done = 0
+    while done < len(data):
         try:
-            view = view[os.write(fd, view) :]
+            done += os.write(fd, data[done:] if done else data)
         except OSError as e:
             if e.errno in (errno.ENOSPC, errno.EDQUOT):
                 return False
