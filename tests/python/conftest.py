@@ -125,6 +125,16 @@ def serve() -> Iterator[Callable[..., Served]]:
         assert server.errors == [], "exceptions in handlers"
 
 
+@pytest.fixture
+def apart(tmp_path: Path) -> list[str]:
+    """Put before a command, lets it mount a file system that nobody else sees."""
+    mount = ["mount", "-t", "tmpfs", "none", str(tmp_path)]
+    for prefix in (["unshare", "-rm"], ["unshare", "-m"]):
+        if subprocess.run([*prefix, *mount], check=False, capture_output=True).returncode == 0:
+            return prefix
+    pytest.skip("nobody may mount here, not even in a namespace of one's own")
+
+
 # -- raw sockets --
 
 

@@ -14,6 +14,7 @@ Example::
 
 from ._batched import BatchedSink, BatchOptions
 from ._elastic import ElasticSink
+from ._file import RotatingFileSink
 from ._http import HttpSink
 from ._levels import LEVELS, Level, level_name, level_number
 from ._loki import LokiSink
@@ -26,6 +27,7 @@ from ._pooled import PooledSink
 from ._retry import Breaker, Retry
 from ._sink import DrainResult, Sink, SinkStats
 from ._spool import Spool, SpoolBatch
+from ._stdout import StdoutSink
 from ._sync import SyncSink
 
 __all__ = [
@@ -48,10 +50,12 @@ __all__ = [
     "Rejected",
     "Retry",
     "RetryLater",
+    "RotatingFileSink",
     "Sink",
     "SinkStats",
     "Spool",
     "SpoolBatch",
+    "StdoutSink",
     "SyncSink",
     "level_name",
     "level_number",
