@@ -29,6 +29,7 @@ from ._sink import DrainResult, Sink, SinkStats
 from ._spool import Spool, SpoolBatch
 from ._stdout import StdoutSink
 from ._sync import SyncSink
+from ._syslog import SyslogSink
 
 __all__ = [
     "LEVELS",
@@ -57,6 +58,7 @@ __all__ = [
     "SpoolBatch",
     "StdoutSink",
     "SyncSink",
+    "SyslogSink",
     "level_name",
     "level_number",
 ]
