@@ -313,3 +313,35 @@ def test_https_reload_serves_new_certificates(tmp_path: Path) -> None:
         end = time.monotonic() + DEADLINE
         while ask(it.address)[0] != second:
             assert time.monotonic() < end, "the new certificate never came"
+
+
+def test_sinks_sqlite_shows_what_it_stored(tmp_path: Path) -> None:
+    database = tmp_path / "requests.db"
+    with example("sinks_sqlite.py", "--db", database) as it:  # as in example("sinks_sqlite.py")
+        assert it.get("/a") == it.get("/b?c=d") == b"hello\n"
+        end = time.monotonic() + DEADLINE
+        while len(shown := json.loads(it.get("/recent"))) < 3:
+            assert time.monotonic() < end, "they never came"
+        assert [(e["method"], e["path"]) for e in shown] == [
+            ("GET", "/b"),
+            ("GET", "/a"),
+            (None, None),
+        ]
+
+
+def test_sinks_fastapi_postgres_stores_each_request() -> None:
+    postgres = pytest.importorskip("postgres")
+    with (
+        postgres.running() as db,
+        example("sinks_fastapi_postgres.py", "--dsn", db.dsn) as it,
+    ):  # as in example("sinks_fastapi_postgres.py")
+        for number in range(20):
+            assert json.loads(it.get(f"/orders/{number}")) == {"order": number}
+        assert it.ask("GET", "/orders/x")[0] == 422
+        end = time.monotonic() + DEADLINE
+        while db.ask("SELECT to_regclass('requests')") == [(None,)]:
+            assert time.monotonic() < end, "the table never came"
+        query = "SELECT method, path, status FROM requests WHERE message = 'request' ORDER BY ts"
+        while len(rows := db.ask(query)) < 21:
+            assert time.monotonic() < end, "they never came"
+    assert rows == [*(("GET", f"/orders/{n}", 200) for n in range(20)), ("GET", "/orders/x", 422)]

@@ -24,9 +24,11 @@ from ._pipeline import Pipeline
 from ._pipeline_stats import PipelineStats
 from ._policy import Overflow
 from ._pooled import PooledSink
+from ._postgres import PostgresSink
 from ._retry import Breaker, Retry
 from ._sink import DrainResult, Sink, SinkStats
 from ._spool import Spool, SpoolBatch
+from ._sqlite import SqliteSink
 from ._stdout import StdoutSink
 from ._sync import SyncSink
 from ._syslog import SyslogSink
@@ -48,6 +50,7 @@ __all__ = [
     "PipelineStats",
     "PoolTimeout",
     "PooledSink",
+    "PostgresSink",
     "Rejected",
     "Retry",
     "RetryLater",
@@ -56,6 +59,7 @@ __all__ = [
     "SinkStats",
     "Spool",
     "SpoolBatch",
+    "SqliteSink",
     "StdoutSink",
     "SyncSink",
     "SyslogSink",
