@@ -62,7 +62,7 @@ types: $(STAMPS)/extra-test
 pytest: $(STAMPS)/package $(STAMPS)/extra-test
 	$(BIN)/python -m pytest $(ARGS)
 
-## conformance: testssl.sh against our TLS server, the Autobahn suite (wants a Python 2.7; CASES, SKIP, SIDE choose) against our WebSocket server and client
+## conformance: testssl.sh against our TLS server, all of the Autobahn suite (wants a Python 2.7; CASES, SKIP, SIDE choose) against our WebSocket server and client; 10 to 20 minutes
 conformance: $(STAMPS)/package
 	@worst=0; for suite in testssl autobahn; do \
 	  PY=$(BIN)/python bash tests/conformance/$$suite.sh || { code=$$?; [ $$worst -ne 0 ] && [ $$worst -ne 77 ] || worst=$$code; }; \

@@ -3,7 +3,7 @@
 # otherwise; everything else comes from PyPI into a virtual environment.
 #
 #   scripts/bootstrap.sh system        a compiler, make, curl and a Python with headers and venv; OpenSSL's headers when it may
-#   scripts/bootstrap.sh peers         what some tests and codings want: nginx, haproxy, rsyslog, PostgreSQL, zlib, brotli…; never fails
+#   scripts/bootstrap.sh peers         what some tests and codings want: nginx, haproxy, rsyslog, PostgreSQL, Chromium, zlib, brotli…; never fails
 #   scripts/bootstrap.sh venv [.venv]  that, and an environment with cmake, ninja and what the build needs
 #
 # PYTHON=… chooses the interpreter; without it the first of the usual names that is 3.10 or newer is taken.
@@ -116,6 +116,7 @@ missing_peers() { # in Debian's names
   [ -e "$(echo /usr/lib/*/rsyslog/lmnsd_ossl.so)" ] || echo rsyslog-openssl
   [ -e "$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | tail -n 1)" ] || echo postgresql
   have logrotate || echo logrotate
+  have chromium || have chromium-browser || echo chromium
   have_header zlib.h || echo zlib1g-dev
   have_header brotli/encode.h || echo libbrotli-dev
   have_header zstd.h || echo libzstd-dev

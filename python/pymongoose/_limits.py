@@ -17,9 +17,9 @@ class WsLimits:
     max_ratio: int = 100
     """Decompressed bytes for each compressed one (close 1009)."""
     ping_interval: float = 20.0
-    """Without a byte from the peer until it is sent a ping ..."""
+    """Without a byte from the peer until it is sent a ping, and one more after each further interval; 0: never."""
     ping_timeout: float = 20.0
-    """... and then until the connection is given up (1006)."""
+    """From the first ping that nothing came after until the connection is given up (1006); 0: never."""
     close_timeout: float = 5.0
     """For the peer to answer our close frame."""
     max_backlog: int = 4 << 20

@@ -92,11 +92,11 @@ LOOP_TEST(a_silent_peer_is_asked_and_then_given_up) {
   hang_up(&p);
   ws_down();
 }
-LOOP_TEST(a_peer_who_answers_pings_stays) {
+LOOP_TEST(a_peer_who_answers_pings_stays_and_is_asked_again_after_the_interval_however_long_a_pong_may_take) {
   struct peer p;
   ws_up();
   limits.ws.ping = 40;
-  limits.ws.pong = 2000;
+  limits.ws.pong = 3600 * 1000;
   ws_relimit();
   p = ws_dial();
   for (int i = 0; i < 4; i++) {
@@ -105,6 +105,80 @@ LOOP_TEST(a_peer_who_answers_pings_stays) {
     CHECK(UNTIL(ctls == i + 1));
   }
   CHECK_INT(closes, 0);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(pings_go_out_at_their_interval_while_a_pong_is_waited_for) {
+  struct peer p;
+  ws_up();
+  limits.ws.ping = 40;
+  limits.ws.pong = 3600 * 1000;
+  ws_relimit();
+  p = ws_dial();
+  for (int i = 0; i < 3; i++) CHECK_FRAME(&p, 0x89, "", 0);
+  CHECK_INT(closes, 0);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(a_pong_is_given_its_time_and_no_more_however_long_the_interval_is) {
+  struct peer p;
+  ws_up();
+  limits.ws.ping = 500;
+  limits.ws.pong = 30;
+  ws_relimit();
+  p = ws_dial();
+  CHECK_FRAME(&p, 0x89, "", 0);
+  CHECK(UNTIL(gone(&p)));
+  CHECK_INT(p.len, 0); /* one ping was all */
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(closed_with, 1006);
+  CHECK_INT(mgr.stats.timeouts, 1);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(a_pong_that_came_in_time_counts_for_the_ping_before_it_only) {
+  struct peer p;
+  ws_up();
+  limits.ws.ping = 40;
+  limits.ws.pong = 400;
+  ws_relimit();
+  p = ws_dial();
+  CHECK_FRAME(&p, 0x89, "", 0);
+  SAY(&p, 0x8a, "");
+  CHECK(UNTIL(ctls == 1));
+  CHECK_FRAME(&p, 0x89, "", 0);
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(mgr.stats.timeouts, 1);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(without_a_pong_timeout_nobody_is_given_up) {
+  struct peer p;
+  ws_up();
+  limits.ws.ping = 40;
+  limits.ws.pong = 0;
+  ws_relimit();
+  p = ws_dial();
+  for (int i = 0; i < 3; i++) CHECK_FRAME(&p, 0x89, "", 0);
+  CHECK_INT(closes, 0);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(a_silent_peer_is_given_up_also_when_it_is_told_something_in_every_turn) {
+  struct peer p;
+  ws_up();
+  limits.ws.ping = 40;
+  limits.ws.pong = 40;
+  ws_relimit();
+  p = ws_dial();
+  for (int i = 0; i < 3000000 && closes == 0; i++) {
+    if (server != NULL) (void) mg_ws_send(server, "x", 1, WEBSOCKET_OP_TEXT); /* waits while the deadlines of the turn are looked at */
+    mg_mgr_poll(&mgr, 1);
+    pump(&p);
+    p.len = 0;
+  }
+  CHECK_INT(closes, 1);
+  CHECK_INT(mgr.stats.timeouts, 1);
   hang_up(&p);
   ws_down();
 }

@@ -1,5 +1,6 @@
 /* test_ws_send.c - from messages to bytes. */
 #include "ws_helpers.h"
+#include "mongoose/proto/ws_conn.h"
 
 LOOP_TEST(messages_of_every_kind_of_length_are_framed) {
   static const size_t sizes[] = {0, 1, 125, 126, 65535, 65536, 300000};
@@ -108,6 +109,43 @@ LOOP_TEST(more_than_may_wait_is_refused_and_nothing_of_it_is_sent) {
   for (int i = 0; i < sent; i++) CHECK_FRAME(&p, 0x82, big, sizeof(big));
   CHECK(mg_ws_send(server, big, 10, WEBSOCKET_OP_BINARY) > 0);
   CHECK_FRAME(&p, 0x82, big, 10);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(tiny_messages_that_wait_behind_a_streamed_one_are_counted_with_what_they_cost) {
+  enum { MOST = 100000 };
+  struct peer p;
+  struct mg_ws_waiting *w;
+  size_t n = 0, held = 0;
+  ws_up();
+  limits.send_max = MOST;
+  ws_relimit();
+  p = ws_dial();
+  CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_BINARY));
+  while (n < MOST && mg_ws_send(server, "", 0, WEBSOCKET_OP_TEXT) > 0) n++;
+  CHECK_INT(mgr.status, MG_EFULL);
+  for (w = mg_ws_of(server)->waiting; w != NULL; w = w->next) held += sizeof(*w) + w->len;
+  CHECK(n > 1000 && held <= MOST);
+  CHECK(!mg_ws_stream_write(server, "full", 4) && mgr.status == MG_EFULL);
+  CHECK(mg_ws_stream_end(server)); /* its end makes room */
+  CHECK(mg_unsent(server) <= MOST);
+  CHECK_FRAME(&p, 0x82, "", 0);
+  while (n-- > 0) CHECK_FRAME(&p, 0x81, "", 0);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(frames_around_tiny_messages_count_for_the_bound_as_well) {
+  enum { MOST = 100000 };
+  struct peer p;
+  ws_up();
+  limits.send_max = MOST;
+  ws_relimit();
+  p = ws_dial();
+  while (mg_unsent(server) < 2 * MOST && mg_ws_send(server, "x", 1, WEBSOCKET_OP_TEXT) > 0) continue;
+  CHECK_INT(mgr.status, MG_EFULL);
+  CHECK(mg_unsent(server) > MOST - 10 && mg_unsent(server) <= MOST);
+  while (mg_unsent(server) < 2 * MOST && mg_ws_send(server, "", 0, WEBSOCKET_OP_PING) > 0) continue;
+  CHECK(mg_unsent(server) <= MOST);
   hang_up(&p);
   ws_down();
 }

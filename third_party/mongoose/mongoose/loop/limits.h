@@ -12,8 +12,8 @@ struct mg_ws_limits {
   uint64_t max_frame;   /* bytes of payload; beyond: close 1009, before anything is allocated */
   uint64_t max_message; /* bytes, put together and inflated */
   uint32_t max_ratio;   /* inflated bytes for each compressed one, 0: no bound */
-  uint32_t ping;          /* milliseconds without a byte from the peer until it is asked for a sign of life, 0: never … */
-  uint32_t pong;          /* … and then until it is given up, 0: never */
+  uint32_t ping;          /* milliseconds without a byte from the peer until it is asked for a sign of life, and again; 0: never … */
+  uint32_t pong;          /* … and from the first such question until it is given up, 0: never */
   uint32_t close_timeout; /* milliseconds of close handshake */
   size_t max_backlog;     /* unsent bytes of a member of a group beyond which `slow` applies */
   enum mg_ws_slow slow;

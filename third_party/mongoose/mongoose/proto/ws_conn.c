@@ -33,28 +33,27 @@ void mg_ws_conn_free(struct mg_connection *c, struct mg_ws_conn *ws) {
 
 /* ---- time ---- */
 
-/* Is the peer there? Asked only of one that we listen to, and who has nothing of ours to read first: send_timeout watches over that. */
+/* Is the peer there? Asked only of one that we listen to, and who has not been left behind with what is ours to read: send_timeout watches
+ * over that. Output of this very turn does not count, else who is told something in every turn would never be asked. Each question has
+ * its interval, and the first that nothing came after its time for an answer: the next look is at whichever ends first. */
 static void watch_life(struct mg_connection *c, struct mg_ws_conn *ws) {
   const struct mg_ws_limits *l = &ws->limits;
-  uint64_t now = c->mgr->now, due;
-  if (c->is_full || mg_unsent(c) > 0) {
-    due = now + l->ping;
+  uint64_t now = c->mgr->now, next = (ws->pinged > ws->heard ? ws->pinged : ws->heard) + l->ping;
+  if (c->is_full || (!c->is_writable && mg_unsent(c) > 0)) {
     ws->asked = 0;
+    next = now + l->ping;
   } else if (ws->asked != 0 && l->pong > 0 && now >= ws->asked + l->pong) {
     c->mgr->stats.timeouts++;
     c->is_failed = 1; /* nobody is there to be told */
     c->is_closing = 1;
     return;
-  } else if (ws->asked != 0 && l->pong > 0) {
-    due = ws->asked + l->pong;
-  } else if (now >= ws->heard + l->ping) {
+  } else if (now >= next) {
     (void) mg_ws_put(c, MG_WS_FIN | WEBSOCKET_OP_PING, "", 0);
-    ws->asked = now;
-    due = now + (l->pong > 0 ? l->pong : l->ping);
-  } else {
-    due = ws->heard + l->ping;
+    ws->pinged = now;
+    if (ws->asked == 0) ws->asked = now;
+    next = now + l->ping;
   }
-  mg_read_due(c, due);
+  mg_read_due(c, ws->asked != 0 && l->pong > 0 && ws->asked + l->pong < next ? ws->asked + l->pong : next);
 }
 
 static void ws_timeout(struct mg_connection *c) {

@@ -48,8 +48,9 @@ struct mg_ws_conn {
   struct mg_ws_frame frame;
   uint64_t seen;  /* bytes of its payload that are unmasked and checked */
   struct mg_utf8 utf8;
-  uint64_t heard; /* ms: when something came last */
-  uint64_t asked; /* ms: when a ping went out that nothing came after, 0: none */
+  uint64_t heard;  /* ms: when something came last */
+  uint64_t pinged; /* ms: when the last ping went out */
+  uint64_t asked;  /* ms: when the first ping went out that nothing came after, 0: none */
   struct mg_chunk *msg;  /* what is put together; `used` bytes */
   struct mg_chunk *told; /* memory of the message that the handler looks at */
   struct mg_ws_limits limits;
@@ -61,7 +62,7 @@ struct mg_ws_conn {
   size_t reserved;                 /* of the manager's budget */
   struct mg_ws_membership *groups;
   struct mg_ws_waiting *waiting, **last_waiting;
-  size_t waiting_bytes;
+  size_t waiting_bytes; /* with what each costs besides: an empty one is memory, too, and a frame later */
   struct mg_http_conn *http; /* state of the handshake's side, to be freed when its functions have returned */
   char reason[124];
 };

@@ -12,13 +12,19 @@ static size_t refused(struct mg_connection *c, int status) {
   return 0;
 }
 
-struct mg_ws_conn *mg_ws_may_send(struct mg_connection *c, size_t len) {
+static struct mg_ws_conn *open_for_output(struct mg_connection *c) {
   struct mg_ws_conn *ws = mg_ws_of(c);
-  if (MG_UNLIKELY(ws == NULL || ws->state != MG_WS_OPEN || c->is_closing || c->is_draining || c->is_dead)) {
-    refused(c, MG_ESTATE);
-    return NULL;
-  }
-  if (MG_UNLIKELY(len > c->listener->limits.send_max || mg_unsent(c) + ws->waiting_bytes > c->listener->limits.send_max - len)) {
+  if (MG_LIKELY(ws != NULL && ws->state == MG_WS_OPEN && !c->is_closing && !c->is_draining && !c->is_dead)) return ws;
+  refused(c, MG_ESTATE);
+  return NULL;
+}
+
+struct mg_ws_conn *mg_ws_may_send(struct mg_connection *c, size_t len) {
+  struct mg_ws_conn *ws = open_for_output(c);
+  size_t most = c->listener->limits.send_max, head = (len < 126 ? 2u : len < 65536 ? 4u : 10u) + (c->is_client ? 4u : 0u);
+  if (MG_UNLIKELY(ws == NULL)) return NULL;
+  if (ws->stream_op != 0) head = sizeof(struct mg_ws_waiting); /* which is more: it may have to wait */
+  if (MG_UNLIKELY(len > most || mg_unsent(c) + ws->waiting_bytes + head > most - len)) {
     refused(c, MG_EFULL);
     return NULL;
   }
@@ -110,7 +116,7 @@ bool mg_ws_hold_back(struct mg_connection *c, struct mg_ws_conn *ws, const void 
   if (len > 0) memcpy(w + 1, buf, len);
   *ws->last_waiting = w;
   ws->last_waiting = &w->next;
-  ws->waiting_bytes += len;
+  ws->waiting_bytes += sizeof(*w) + len;
   return true;
 }
 
@@ -245,8 +251,8 @@ bool mg_ws_stream_write(struct mg_connection *c, const void *buf, size_t len) {
   return len == 0 || stream_put(c, ws, mg_str_n((const char *) buf, len), false);
 }
 
-bool mg_ws_stream_end(struct mg_connection *c) {
-  struct mg_ws_conn *ws = mg_ws_may_send(c, 0);
+bool mg_ws_stream_end(struct mg_connection *c) { /* is never too much: what waits behind it was counted for more than its frames are */
+  struct mg_ws_conn *ws = open_for_output(c);
   if (ws == NULL) return false;
   if (ws->stream_op == 0) return refused(c, MG_ESTATE) != 0;
   if (!stream_put(c, ws, mg_str(""), true)) return false;
@@ -255,7 +261,7 @@ bool mg_ws_stream_end(struct mg_connection *c) {
   while (ws->waiting != NULL && !c->is_closing) {
     struct mg_ws_waiting *w = ws->waiting;
     ws->waiting = w->next;
-    ws->waiting_bytes -= w->len;
+    ws->waiting_bytes -= sizeof(*w) + w->len;
     if (put_message(c, ws, w + 1, w->len, w->op) == 0) c->is_closing = 1; /* it was promised */
     mg_free(w);
   }
