@@ -209,7 +209,8 @@ class Manager(_core.ManagerBase):
         """Listen on ``http://127.0.0.1:8000``, ``tcp://[::1]:0``, ``udp://``, ``unix:///path``, ``http+unix:///path`` or ``fd://3``.
 
         Args:
-            url: port 0 takes a free one; read it from ``local_addr[1]``.
+            url: port 0 takes a free one; read it from ``local_addr[1]``. The address written there is bound, and without one
+                (``http://:8000``, as ``http://0.0.0.0:8000``) every IPv4 address of the machine: name 127.0.0.1 for this machine only.
             handler: for this listener and the connections it accepts; default: the manager's.
             http: speak HTTP; default: by the scheme.
             limits: default: Limits().

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from . import _core
 from ._bodies import Body
@@ -97,6 +98,9 @@ class HttpRequest(Future[HttpResponse]):
         self._max_body = max_body
         self._idempotent = idempotent
         self._response = HttpResponse(target.url)
+        # A streamed response that nobody holds is given up; so once it was handed over, we do not hold it either.
+        self._kept: HttpResponse | None = None
+        self._handed: weakref.finalize[Any, HttpResponse] | None = None
         self._wire: Wire | None = None
         self._timer: _core.Timer | None = None
         self._continue_timer: _core.Timer | None = None
@@ -132,7 +136,19 @@ class HttpRequest(Future[HttpResponse]):
             RuntimeError: called on the loop's thread, where it would wait for itself.
         """
         self._must_not_wait()
-        return super().result(timeout)
+        response = super().result(timeout)
+        if self._handed is None:
+            return response
+        kept, self._kept = self._kept, None
+        if kept is None:
+            kept = self._still_there()
+        if kept is None:
+            raise MongooseError("the response was dropped, and what was left of its body with it")
+        return kept
+
+    def _still_there(self) -> HttpResponse | None:
+        alive = self._handed.peek() if self._handed is not None else None
+        return alive[0] if alive is not None else None
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The error or None; otherwise as result()."""
@@ -152,7 +168,7 @@ class HttpRequest(Future[HttpResponse]):
     @property
     def response(self) -> HttpResponse:
         """The response as far as it is there: in on_data its head."""
-        return self._response
+        return self._still_there() or self._response
 
     def __repr__(self) -> str:
         state = "done" if self.done() else "under way"
@@ -467,6 +483,13 @@ class HttpRequest(Future[HttpResponse]):
             response.error = CancelledError()
         elif response.error is not None:
             self.set_exception(response.error)
+        elif self._stream is not None:
+            self._handed = weakref.finalize(response, self._close_stream)
+            self._handed.atexit = False
+            self._kept, self._response = response, HttpResponse(response.url, response.history)
+            self.set_result(cast("HttpResponse", None))  # result() knows better
+            if then is not None:
+                self._kept = None
         else:
             self.set_result(response)
         if then is not None:

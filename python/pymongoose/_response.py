@@ -83,7 +83,17 @@ class HttpResponse:
             concurrent.futures.CancelledError, or what a body source or on_data raised.
     """
 
-    __slots__ = ("_body", "_msg", "_on_close", "_stream", "error", "history", "status", "url")
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_msg",
+        "_on_close",
+        "_stream",
+        "error",
+        "history",
+        "status",
+        "url",
+    )
 
     def __init__(self, url: str, history: tuple[tuple[int, str], ...] = ()) -> None:
         self.url = url
@@ -187,7 +197,7 @@ class HttpResponse:
         return self._stream.get(timeout)
 
     def close(self) -> None:
-        """With ``stream=True``: give up what was not read. Any thread; no-op at the end."""
+        """With ``stream=True``: give up what was not read. Any thread; no-op at the end. A response that nobody holds is closed, too."""
         if self._on_close is not None:
             self._on_close()
 

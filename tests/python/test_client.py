@@ -436,6 +436,33 @@ def test_a_streamed_response_is_read_on_another_thread(serve: Callable[..., Serv
 # -- cancel, time, ends --
 
 
+@pytest.mark.parametrize("way", ["result", "then", "half"])
+def test_a_stream_that_nobody_holds_frees_its_connection(
+    serve: Callable[..., Served], way: str
+) -> None:
+    server = serve(
+        on_http(lambda conn, msg: conn.reply(200, b"x" * (16 << 20))),
+        client=ClientLimits(max_per_origin=1),
+    )
+    url = f"http://127.0.0.1:{server.port}/"
+    for _ in range(3):
+        if way == "then":
+            came = threading.Event()
+            asked = server.mgr.request("GET", url, stream=True, then=lambda _, e=came: e.set())  # type: ignore[misc]
+            assert came.wait(DEADLINE)
+        else:
+            asked = server.mgr.request("GET", url, stream=True)
+            answer = asked.result(DEADLINE)
+            assert answer.status == 200
+            assert asked.response is answer
+            if way == "half":
+                assert answer.read(DEADLINE)
+            del answer
+    with pytest.raises(MongooseError, match="dropped"):
+        asked.result(DEADLINE)
+    assert len(server.mgr.request("GET", url).result(DEADLINE).body) == 16 << 20
+
+
 def test_cancel_ends_a_request_and_frees_its_connection(serve: Callable[..., Served]) -> None:
     arrived, gone, told = Until(), Until(), Until()
 
