@@ -251,6 +251,48 @@ def _count(path: Path) -> int:
         return 0
 
 
+SPOOLED = """
+import sys
+from pymongoose.sinks import Pipeline, SqliteSink
+log = Pipeline([SqliteSink(sys.argv[1], spool=sys.argv[2], batch_size=7, batch_timeout=0.0)])
+log.start()
+n = int(sys.argv[3])
+while True:
+    if log.emit("m", n=n):
+        print(n, flush=True)
+    n += 1
+"""
+
+
+def test_with_a_spool_each_accepted_event_is_stored_exactly_once_however_often_we_are_killed(
+    tmp_path: Path,
+) -> None:
+    path, spool = tmp_path / "e.db", tmp_path / "spool"
+    accepted: list[int] = []
+    for wanted in (1, 30, 100, 200, 333, 500):
+        command = [
+            sys.executable,
+            "-c",
+            SPOOLED,
+            path,
+            spool,
+            str(accepted[-1] + 10 if accepted else 0),
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            said = [process.stdout.readline() for _ in range(wanted)]
+            process.kill()
+            said += process.stdout.readlines()
+        accepted += [int(line) for line in said if line.endswith("\n")]
+    with Pipeline([SqliteSink(path, spool=spool)]) as log:
+        eventually(lambda: _count(path) >= len(accepted))
+        assert log.flush(DEADLINE)
+    stored = numbers(path)
+    assert len(stored) == len(set(stored))
+    assert set(stored) >= set(accepted)
+    assert len(set(stored) - set(accepted)) <= 6  # accepted, and killed before it was said
+
+
 FULL_DISK = """
 import os, sqlite3, subprocess, sys
 from pymongoose.sinks import Pipeline, Retry, SqliteSink
