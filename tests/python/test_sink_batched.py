@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pymongoose import MongooseError
 from pymongoose.sinks import (
     BatchedSink,
     Breaker,
@@ -282,6 +284,155 @@ def test_of_a_partial_outcome_each_event_has_its_own_fate() -> None:
     asyncio.run(main())
 
 
+def test_what_is_left_of_a_batch_gets_an_id_of_its_own() -> None:
+    """The receiver remembers the first one together with what it took of it."""
+
+    async def main() -> None:
+        async def some(n: int) -> None:
+            if n < 3:
+                raise Partial(retry=[1, 2][: 3 - n])
+            if n == 3:
+                raise OSError("down")
+
+        sink = Kept(some, batch_size=3)
+        await sink.start()
+        await put(sink, range(3))
+        assert await sink.flush(20)
+        assert sink.tried == [[0, 1, 2], [1, 2], [2], [2]]
+        assert sink.ids[1:3] == [f"{sink.ids[0]}.1", f"{sink.ids[0]}.2"]
+        assert sink.ids[3] == sink.ids[2]
+        assert await sink.stop() == DrainResult(sent=3)
+
+    asyncio.run(main())
+
+
+def test_a_send_that_hangs_is_cancelled_and_repeated() -> None:
+    async def main() -> None:
+        ended: list[int] = []
+
+        async def hang(n: int) -> None:
+            if n < 3:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.append(n)
+
+        sink = Kept(hang, batch_size=1, send_timeout=0.02)
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: sink.events == [0])
+        assert ended == [1, 2]
+        assert sink.most_under_way == 1
+        assert len(set(sink.ids)) == 1
+        assert await sink.stop() == DrainResult(sent=1)
+
+    asyncio.run(main())
+
+
+def test_a_send_that_will_not_be_cancelled_is_waited_for() -> None:
+    """There is one send at a time, even then."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def deaf(n: int) -> None:
+            while n == 1 and not gate.is_set():
+                try:
+                    await gate.wait()
+                except asyncio.CancelledError:
+                    asyncio.get_running_loop().call_later(0.02, gate.set)
+
+        sink = Kept(deaf, batch_size=1, send_timeout=0.02)
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: sink.events == [0])  # it succeeded after all
+        assert sink.tried == [[0]]
+        await sink.stop()
+
+    asyncio.run(main())
+
+
+def test_while_a_receiver_hangs_memory_is_bounded_and_stop_counts_what_it_lost() -> None:
+    class Hangs(BatchedSink):
+        async def send_batch(self, batch: list[dict[str, Any]]) -> None:
+            await asyncio.Event().wait()
+
+    sink = Hangs(batch_size=10, max_pending=50)
+    log = Pipeline([sink], max_events=200)
+    log.start()
+    accepted = sum(log.emit("m", n=n) for n in range(2000))
+    assert sink.pending <= 60
+    result = log.stop(0.2)
+    stats = log.stats()
+    assert stats.accepted == accepted < 2000
+    assert result == DrainResult(dropped=accepted)
+    assert sum(stats.refused.values()) == 2000 - accepted
+    assert sum(stats.dropped.values()) == accepted
+
+
+def test_a_send_may_raise_anything_and_the_sink_goes_on() -> None:
+    async def main() -> None:
+        odd: list[Any] = [KeyError("x"), asyncio.CancelledError(), RecursionError(), TimeoutError()]
+
+        async def strange(_: int) -> None:
+            if odd:
+                raise odd.pop()
+
+        sink = Kept(strange, batch_size=1, batch_timeout=0.0)
+        await sink.start()
+        await put(sink, range(3))
+        assert await sink.flush(20)
+        assert sink.events == [0, 1, 2]
+        await sink.stop()
+
+    asyncio.run(main())
+
+
+def test_a_writer_that_is_cancelled_while_it_waits_puts_nothing_in() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def wait(_: int) -> None:
+            await gate.wait()
+
+        sink = Kept(wait, batch_size=1, batch_timeout=0.0, max_pending=1)
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: len(sink.tried) == 1)
+        await put(sink, [1])
+        waiting = asyncio.create_task(sink.write(event(2)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await sink.stop() == DrainResult(sent=2)
+        assert sink.events == [0, 1]
+
+    asyncio.run(main())
+
+
+def test_a_batch_is_as_old_as_its_oldest_event_in_the_statistics_too() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def wait(_: int) -> None:
+            await gate.wait()
+
+        sink = Kept(wait, batch_size=1, batch_timeout=0.0)
+        await sink.start()
+        await put(sink, [0])
+        await sink.until(lambda: len(sink.tried) == 1)
+        first = sink.stats().oldest_age
+        await asyncio.sleep(0.001)
+        assert sink.stats().oldest_age > first > 0
+        gate.set()
+        await sink.stop()
+        assert sink.stats().oldest_age == 0
+
+    asyncio.run(main())
+
+
 def test_attempts_that_are_used_up_are_counted_as_given_up() -> None:
     async def never(_: int) -> None:
         raise OSError("down")
@@ -481,6 +632,41 @@ def test_a_sink_can_be_used_without_asyncio() -> None:
     assert [json.loads(line)["n"] for line in sink.lines] == list(range(5))
 
 
+def test_without_asyncio_a_writer_that_waits_for_room_is_told_when_another_thread_stops_the_sink() -> (
+    None
+):
+    class Hangs(BatchedSink):
+        async def send_batch(self, batch: list[dict[str, Any]]) -> None:
+            busy.set()
+            await asyncio.Event().wait()
+
+    busy = threading.Event()
+    s = Hangs(batch_size=1, batch_timeout=0.0, max_pending=1, drain_timeout=0.05).sync()
+    s.start()
+    s.write(event(0))
+    assert busy.wait(20)
+    s.write(event(1))
+    failed: list[Exception] = []
+
+    def write() -> None:
+        try:
+            s.write(event(2))
+        except MongooseError as e:
+            failed.append(e)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    stoppers = [threading.Thread(target=s.stop) for _ in range(3)]
+    for thread in stoppers:
+        thread.start()
+    for thread in (*stoppers, writer):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(failed) == 1
+    with pytest.raises(MongooseError, match="not started"):
+        s.write(event(3))
+
+
 def test_a_classic_sink_works_in_a_pipeline() -> None:
     class TableSink(BatchedSink):
         rows: list[dict[str, Any]]
@@ -508,6 +694,7 @@ def test_a_classic_sink_works_in_a_pipeline() -> None:
         {"max_bytes": 0},
         {"max_pending": 0},
         {"drain_timeout": -1},
+        {"send_timeout": 0},
     ],
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, Any]) -> None:
