@@ -51,6 +51,11 @@ TEST(byte_by_byte_gives_the_same) {
     for (size_t i = 0; i < n; i++) at = mg_base64_update(raw[i], each, at);
     at = mg_base64_final(each, at);
     CHECK_MEM(each, at + 1, once, len + 1);
+    len = mg_base64url_encode(raw, n, once, sizeof(once));
+    at = 0;
+    for (size_t i = 0; i < n; i++) at = mg_base64url_update(raw[i], each, at);
+    at = mg_base64url_final(each, at);
+    CHECK_MEM(each, at + 1, n > 0 ? once : "", len + 1);
   }
 }
 TEST(garbage_is_refused) {

@@ -20,9 +20,11 @@
 #include "mongoose/base/match.h"
 #include "mongoose/base/md5.h"
 #include "mongoose/base/printf.h"
+#include "mongoose/base/queue.h"
 #include "mongoose/base/rand.h"
 #include "mongoose/base/sha1.h"
 #include "mongoose/base/sha256.h"
+#include "mongoose/base/sha384.h"
 #include "mongoose/base/status.h"
 #include "mongoose/base/str.h"
 
@@ -36,6 +38,7 @@
 #include "mongoose/codec/http_text.h"
 #include "mongoose/codec/http_time.h"
 #include "mongoose/codec/json.h"
+#include "mongoose/codec/jwt.h"
 #include "mongoose/codec/mime.h"
 #include "mongoose/codec/proxy_protocol.h"
 #include "mongoose/codec/multipart.h"
@@ -54,6 +57,7 @@
 /* proto: bytes meet sockets */
 #include "mongoose/proto/http.h"
 #include "mongoose/proto/http_static.h"
+#include "mongoose/proto/http_upload.h"
 #include "mongoose/proto/ws.h"
 #include "mongoose/proto/http_log.h"
 #include "mongoose/proto/http_origin.h"

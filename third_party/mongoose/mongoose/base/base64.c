@@ -81,31 +81,49 @@ size_t mg_base64url_decode(const char *src, size_t n, char *dst, size_t dstlen) 
 }
 
 /* n % 4 says how many bytes of the group of three have come; what is left of their bits waits at to[n], plain. */
-size_t mg_base64_update(unsigned char byte, char *to, size_t n) {
+static size_t update(unsigned char byte, char *to, size_t n, const char *abc) {
   unsigned left = n % 4 == 0 ? 0 : (unsigned char) to[n];
   switch (n % 4) {
     case 0:
-      to[n++] = plain[byte >> 2];
+      to[n++] = abc[byte >> 2];
       to[n] = (char) (byte & 3);
       return n;
     case 1:
-      to[n++] = plain[left << 4 | byte >> 4];
+      to[n++] = abc[left << 4 | byte >> 4];
       to[n] = (char) (byte & 15);
       return n;
     default:
-      to[n++] = plain[left << 2 | byte >> 6];
-      to[n++] = plain[byte & 63];
+      to[n++] = abc[left << 2 | byte >> 6];
+      to[n++] = abc[byte & 63];
       return n;
   }
 }
 
+static size_t last(char *to, size_t n, const char *abc) {
+  unsigned left;
+  if (n % 4 == 0) return n; /* to[n] is nobody's */
+  left = (unsigned char) to[n];
+  to[n] = abc[n % 4 == 1 ? left << 4 : left << 2];
+  return n + 1;
+}
+
+size_t mg_base64_update(unsigned char byte, char *to, size_t n) {
+  return update(byte, to, n, plain);
+}
+
 size_t mg_base64_final(char *to, size_t n) {
-  if (n % 4 != 0) {
-    unsigned left = (unsigned char) to[n];
-    to[n] = plain[n % 4 == 1 ? left << 4 : left << 2];
-    n++;
-    while (n % 4 != 0) to[n++] = '=';
-  }
+  n = last(to, n, plain);
+  while (n % 4 != 0) to[n++] = '=';
+  to[n] = '\0';
+  return n;
+}
+
+size_t mg_base64url_update(unsigned char byte, char *to, size_t n) {
+  return update(byte, to, n, urlsafe);
+}
+
+size_t mg_base64url_final(char *to, size_t n) {
+  n = last(to, n, urlsafe);
   to[n] = '\0';
   return n;
 }

@@ -22,5 +22,7 @@ size_t mg_base64url_decode(const char *src, size_t n, char *dst, size_t dstlen);
  * for (bytes + 2) / 3 * 4 + 1 characters. to[n] is scratch until final, which adds padding and a NUL. */
 size_t mg_base64_update(unsigned char byte, char *to, size_t n);
 size_t mg_base64_final(char *to, size_t n);
+size_t mg_base64url_update(unsigned char byte, char *to, size_t n); /* the same in the other alphabet, … */
+size_t mg_base64url_final(char *to, size_t n);                      /* … without padding */
 
 MG_END_DECLS

@@ -41,3 +41,11 @@ uint32_t mg_crc32(uint32_t crc, const char *buf, size_t len) {
   for (size_t i = 0; i < len; i++) crc = table[(crc ^ (unsigned char) buf[i]) & 255] ^ (crc >> 8);
   return ~crc;
 }
+
+uint16_t mg_crc16(uint16_t crc, const char *buf, size_t len) {
+  for (size_t i = 0; i < len; i++) {
+    crc = (uint16_t) (crc ^ (unsigned char) buf[i]);
+    for (int bit = 0; bit < 8; bit++) crc = (uint16_t) (crc >> 1 ^ (crc & 1 ? 0xa001 : 0));
+  }
+  return crc;
+}

@@ -3,6 +3,7 @@
  * Loop thread only, but for what says otherwise. Fields up to the line "ours" are Mongoose's and may be used as there.
  */
 #pragma once
+#include <stdarg.h>
 #include "mongoose/base/iobuf.h"
 #include "mongoose/base/str.h"
 #include "mongoose/loop/addr.h"
@@ -259,11 +260,20 @@ struct mg_connection *mg_connect_with(struct mg_mgr *mgr, const char *url, mg_ev
                                       mg_event_handler_t pfn, void *pfn_data, const struct mg_limits *limits);
 /* Adopt a connected or listening descriptor. */
 struct mg_connection *mg_wrapfd(struct mg_mgr *mgr, int fd, mg_event_handler_t fn, void *fn_data);
+/* The steps of listening and connecting one by one: a connection without a socket; a listening socket for it (false: mgr->status and
+ * mgr->errmsg); a socket to the address in c->rem, UDP with c->is_udp, with events as for mg_connect. */
 struct mg_connection *mg_alloc_conn(struct mg_mgr *mgr);
+bool mg_open_listener(struct mg_connection *c, const char *url);
+void mg_connect_resolved(struct mg_connection *c);
+bool mg_dscp(struct mg_connection *c, uint8_t dscp);                /* mark what is sent, 0 … 63 (RFC 2474). False: errno says why */
+bool mg_multicast_add(struct mg_connection *c, const char *group); /* UDP listener: hear what is sent to that address, too. As before */
 
 /* Copy `len` bytes to the output. UDP: one datagram, at once. False when memory is out or c is closing. */
 bool mg_send(struct mg_connection *c, const void *buf, size_t len);
-/* The same without a copy: buf must stay until done(arg) is called, which always happens, on failure before returning. */
+/* Formatted text (base/printf.h), all of it or nothing; the bytes queued. */
+size_t mg_printf(struct mg_connection *c, const char *fmt, ...);
+size_t mg_vprintf(struct mg_connection *c, const char *fmt, va_list *ap);
+/* mg_send without a copy: buf must stay until done(arg) is called, which always happens, on failure before returning. */
 bool mg_send_ref(struct mg_connection *c, const char *buf, size_t len, void (*done)(void *), void *arg);
 /* The same with a part of a chunk, which is held until then; what follows in it what was sent last becomes one piece with that. */
 bool mg_send_chunk(struct mg_connection *c, struct mg_chunk *k, const char *buf, size_t len);
