@@ -309,6 +309,11 @@ void give_up(Body *b) {
   }
 }
 
+PyObject *body_abort(PyObject *self, PyObject *) {
+  give_up(body_of(self));
+  Py_RETURN_NONE;
+}
+
 PyObject *body_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
   Body *b = body_of(self);
   if (n > 0 && args[0] != Py_None) {
@@ -367,6 +372,8 @@ PyMethodDef body_methods[] = {
      "    QueueFull: it does not read and Limits.send_max bytes are waiting."},
     {"end", fn(body_end), KW, "end($self, data=b'')\n--\n\nSend a last piece and finish the answer. Idempotent. Any thread."},
     {"close", fn(body_end), KW, "close($self)\n--\n\nThe same as end()."},
+    {"abort", body_abort, METH_NOARGS,
+     "abort($self, /)\n--\n\nGive it up: the connection ends, in a way that shows the client that the answer is not whole. Idempotent. Any thread."},
     {"__enter__", body_enter, METH_NOARGS, nullptr},
     {"__exit__", fn(body_exit), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},

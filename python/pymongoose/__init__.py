@@ -14,6 +14,7 @@ Example::
 """
 
 from ._auth import BasicAuth, basic_auth_header
+from ._bodies import RequestBody
 from ._client import HttpRequest
 from ._cookies import parse_cookies, set_cookie
 from ._core import (
@@ -178,6 +179,7 @@ __all__ = [
     "ProtocolError",
     "QueueFull",
     "Reply",
+    "RequestBody",
     "ResolveError",
     "Response",
     "ResponseBody",

@@ -98,6 +98,7 @@ def make_request(
     max_body: int | None,
     stream: bool,
     on_data: Callable[[bytes], object] | None,
+    on_head: Then | None,
     **options: Any,
 ) -> HttpRequest:
     """Check everything that can be checked before anything is sent."""
@@ -107,7 +108,9 @@ def make_request(
         raise ValueError("method CONNECT belongs to proxy=")
     if stream and on_data is not None:
         raise ValueError("give stream or on_data, not both")
-    for name, fn in (("on_data", on_data), ("then", options["then"])):
+    if on_head is not None and on_data is None:
+        raise ValueError("on_head goes with on_data")
+    for name, fn in (("on_data", on_data), ("on_head", on_head), ("then", options["then"])):
         if fn is not None and not callable(fn):
             raise TypeError(f"{name} must be callable or None, not {type(fn).__name__}")
     for name in ("timeout", "connect_timeout", "read_timeout"):
@@ -153,6 +156,7 @@ def make_request(
         content,
         stream=stream,
         on_data=on_data,
+        on_head=on_head,
         proxy=via,
         tls=tls,
         max_body=max_body or (MAX_BODY if collected else 0),

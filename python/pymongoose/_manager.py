@@ -289,12 +289,14 @@ class Manager(_core.ManagerBase):
         max_redirects: int = 10,
         stream: bool = False,
         on_data: Callable[[bytes], object] | None = None,
+        on_head: Then | None = None,
         then: Then | None = None,
         proxy: str | None = None,
         tls: TlsOpts | None = None,
         unix: str | None = None,
         max_body: int | None = None,
         idempotent: bool | None = None,
+        raw: bool = False,
     ) -> HttpRequest:
         """Ask an HTTP server; returns at once. Any thread.
 
@@ -306,7 +308,8 @@ class Manager(_core.ManagerBase):
             url: ``http://``, ``https://`` or ``http+unix://%2Fpath%2Fof%2Fsocket/uri``. User and password in it are sent as basic auth.
             headers: a mapping or pairs; repeated names are kept.
             body: str (UTF-8), bytes-like, a binary file, an iterable of pieces, or a callable that returns one piece after the other and
-                b"" at the end. Read on the loop thread as fast as the peer takes it; chunked when its length is not known.
+                b"" at the end: read on the loop thread as fast as the peer takes it; chunked when its length is not known. Or a RequestBody,
+                to be written as it comes.
             json: sent as JSON instead of body.
             params: added to the URL's query, encoded.
             auth: ``(user, password)`` for basic auth (RFC 7617).
@@ -319,6 +322,7 @@ class Manager(_core.ManagerBase):
             stream: the response is there with its head, and its body is read by ``for piece in response`` on another thread.
             on_data: gets the body in pieces (bytes, decoded) on the loop thread; ``pause()`` and ``resume()`` of the request control
                 the flow.
+            on_head: with on_data: ``on_head(response)`` on the loop thread when the head is there, before any of the body.
             then: ``then(response)`` on the loop thread, exactly once, whether it succeeded or failed.
             proxy: ``http://user:password@host:port``; for https through a tunnel (CONNECT).
             tls: TlsOpts; the peer's certificate is verified unless they say otherwise.
@@ -326,6 +330,8 @@ class Manager(_core.ManagerBase):
             max_body: bytes of the decoded body; default 64 MiB when it is collected, no bound with stream and on_data.
             idempotent: whether the server may get it twice; default: by the method (RFC 9110 9.2.2). True fits a POST that carries a key
                 by which the server knows it again.
+            raw: for what passes messages on: no header field is added but Host and what frames the body, and the response's body comes as
+                it was sent, in its Content-Encoding.
 
         Returns:
             HttpRequest: ``cancel()``, and a concurrent.futures.Future of the HttpResponse.
@@ -355,12 +361,14 @@ class Manager(_core.ManagerBase):
             max_redirects=max_redirects,
             stream=stream,
             on_data=on_data,
+            on_head=on_head,
             then=then,
             proxy=proxy,
             tls=tls,
             unix=unix,
             max_body=max_body,
             idempotent=idempotent,
+            raw=raw,
         )
         self._client.start(request)
         return request

@@ -71,7 +71,9 @@ class HttpRequest(Future[HttpResponse]):
         max_redirects: int,
         stream: bool,
         on_data: Callable[[bytes], object] | None,
+        on_head: Then | None,
         then: Then | None,
+        raw: bool,
         proxy: Target | None,
         tls: Any,
         max_body: int,
@@ -92,6 +94,9 @@ class HttpRequest(Future[HttpResponse]):
         self._allow_downgrade = allow_downgrade
         self._stream = BodyStream(self.pause, self.resume) if stream else None
         self._on_data = on_data
+        self._on_head = on_head
+        self._raw = raw
+        body.wake = self._more_body
         self._then = then
         self._proxy = proxy
         self._tls = tls
@@ -248,9 +253,13 @@ class HttpRequest(Future[HttpResponse]):
             lines.append(f"Host: {target.authority}")
         lines += [f"{name}: {value}" for name, value in self._headers]
         for name, value in (
-            ("User-Agent", _AGENT),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", ACCEPT_ENCODING),
+            ()
+            if self._raw
+            else (
+                ("User-Agent", _AGENT),
+                ("Accept", "*/*"),
+                ("Accept-Encoding", ACCEPT_ENCODING),
+            )
         ):
             if name.lower() not in names:
                 lines.append(f"{name}: {value}")
@@ -275,6 +284,14 @@ class HttpRequest(Future[HttpResponse]):
                 return int(value)
         return self._body.length
 
+    def _more_body(self) -> None:
+        """A RequestBody has something again; it is told so on any thread."""
+        if self._client.on_loop_thread():
+            self._send_body()
+        elif not self._client.mgr.closed:
+            with contextlib.suppress(RuntimeError):  # it closes just now
+                self._client.mgr.call(self._send_body)
+
     def _send_body(self) -> None:
         """As much as the connection takes; called again by on_drain."""
         self._stop_waiting()
@@ -284,6 +301,9 @@ class HttpRequest(Future[HttpResponse]):
         try:
             while not conn.is_full:
                 piece = self._body.next()
+                if piece is None:
+                    conn.on_drain = None
+                    return
                 if self._left is not None:
                     self._left -= len(piece)
                     if self._left < 0 or (not piece and self._left > 0):
@@ -331,7 +351,14 @@ class HttpRequest(Future[HttpResponse]):
         if self._is_redirect(msg):  # its body is for nobody: collected, and followed
             return
         response._msg = msg
-        self._decoder = decoder_for(msg.header("Content-Encoding"), self._max_body)
+        if self._on_head is not None:
+            try:
+                self._on_head(response)
+            except Exception as exc:  # noqa: BLE001
+                self._end(exc)
+            if self._over:
+                return
+        self._decoder = self._decoder_for(msg)
         wire.conn.stream_body(self._piece, self._stream_ended, self._max_body)
         if self._stream is not None:
             response._stream, response._on_close = self._stream, self._close_stream
@@ -345,7 +372,7 @@ class HttpRequest(Future[HttpResponse]):
         if self._is_redirect(msg):
             self._follow(msg.header("Location", ""))
             return
-        decoder = decoder_for(msg.header("Content-Encoding"), self._max_body)
+        decoder = self._decoder_for(msg)
         try:
             if decoder is not None:
                 response._body = b"".join(decoder.feed(msg.body_bytes))
@@ -354,6 +381,9 @@ class HttpRequest(Future[HttpResponse]):
             self._end(exc)
             return
         self._end(None)
+
+    def _decoder_for(self, msg: _core.HttpMessage) -> Decoder | None:
+        return None if self._raw else decoder_for(msg.header("Content-Encoding"), self._max_body)
 
     def _piece(self, data: bytes) -> None:
         try:
@@ -406,6 +436,7 @@ class HttpRequest(Future[HttpResponse]):
             if (response.status == 303 and method != "HEAD") or (
                 response.status in (301, 302) and method == "POST"
             ):
+                body.close()
                 method, body = "GET", Body(None)
                 headers = [h for h in headers if h[0].lower() not in _OF_BODY]
             elif not body.rewind():
@@ -457,6 +488,7 @@ class HttpRequest(Future[HttpResponse]):
         if self._over:
             return
         self._over = True
+        self._body.close()
         self._stop_waiting()
         if self._timer is not None:
             self._timer.cancel()

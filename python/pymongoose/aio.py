@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ._bodies import BodyLike
-from ._client import HeadersLike
+from ._client import HeadersLike, Then
 from ._errors import MongooseError
 from ._manager import Manager
 from ._response import HttpResponse
@@ -166,11 +166,13 @@ class Client:
         allow_downgrade: bool = False,
         max_redirects: int = 10,
         on_data: Callable[[bytes], object] | None = None,
+        on_head: Then | None = None,
         proxy: str | None = None,
         tls: TlsOpts | None = None,
         unix: str | None = None,
         max_body: int | None = None,
         idempotent: bool | None = None,
+        raw: bool = False,
     ) -> HttpResponse:
         """Ask and wait for the response. The arguments are those of ``Manager.request()``.
 
@@ -208,12 +210,14 @@ class Client:
             allow_downgrade=allow_downgrade,
             max_redirects=max_redirects,
             on_data=on_data,
+            on_head=on_head,
             then=then,
             proxy=proxy,
             tls=tls,
             unix=unix,
             max_body=max_body,
             idempotent=idempotent,
+            raw=raw,
         )
         attached.turn()  # it leaves at once, not when the loop has seen that something waits
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from conftest import DEADLINE, Served, Until, on_http
 
 from pymongoose import (
+    MG_EV_HTTP_HDRS,
     MG_EV_HTTP_MSG,
     ClientLimits,
     ConnectionClosed,
@@ -20,6 +22,7 @@ from pymongoose import (
     MongooseError,
     ProtocolError,
     QueueFull,
+    RequestBody,
     ResolveError,
     TimedOut,
     TooBig,
@@ -617,3 +620,154 @@ def test_text_goes_by_the_charset(serve: Callable[..., Served]) -> None:
 def test_wrong_arguments_are_refused_at_once(args: Any, options: Any) -> None:
     with Manager() as mgr, pytest.raises((TypeError, ValueError)):
         mgr.request(*args, **options)
+
+
+# -- bodies that are written, and messages that are passed on --
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": "10"}])
+def test_a_body_is_written_by_another_thread(
+    web: tuple[Manager, str], headers: dict[str, str]
+) -> None:
+    mgr, url = web
+    body = RequestBody()
+    body.write("early")  # before the request is made
+    asked = mgr.request("POST", url, body=body, headers=headers)
+    for piece in (b"a", bytearray(b"b"), memoryview(b"c"), b"", "ü"):
+        body.write(piece)
+    assert not body.closed
+    body.end()
+    body.end()
+    assert body.closed
+    said = asked.result(DEADLINE).json()
+    assert said["body"] == "earlyabcü"
+    assert said["headers"].get("content-length") == headers.get("Content-Length")
+    with pytest.raises(ConnectionClosed):
+        body.write(b"late")
+
+
+def test_a_written_body_of_another_length_than_announced_is_an_error(
+    web: tuple[Manager, str],
+) -> None:
+    mgr, url = web
+    for text in ("short", "far too long for that"):
+        body = RequestBody()
+        asked = mgr.request("POST", url, body=body, headers={"Content-Length": "10"})
+        body.write(text)
+        body.end()
+        with pytest.raises(ValueError, match="10 bytes that were announced"):
+            asked.result(DEADLINE)
+
+
+def test_a_written_body_is_full_until_the_server_reads(serve: Callable[..., Served]) -> None:
+    """And is told so; what is too much is refused, and who answers early closes it."""
+    go = Until()
+    kept: list[Any] = []
+
+    def handler(conn: Any, ev: int, msg: Any) -> None:
+        if ev == MG_EV_HTTP_HDRS and msg.uri == "/early":
+            conn.reply(413, "no")
+        elif ev == MG_EV_HTTP_HDRS:
+            size = [0]
+            conn.stream_body(
+                lambda piece: size.__setitem__(0, size[0] + len(piece)),
+                lambda: conn.reply(200, str(size[0])),
+            )
+            conn.pause_reading()
+            kept.append(conn)
+            go.set()
+
+    served = serve(handler)
+    url = f"http://127.0.0.1:{served.port}"
+    drained = threading.Event()
+    body = RequestBody(on_drain=drained.set)
+    asked = served.mgr.request("POST", url, body=body, timeout=60.0)
+    total = 0
+    body.write(b"x")
+    total += 1
+    go.get()
+    while True:
+        try:
+            body.write(bytes(1 << 20))
+        except QueueFull:
+            break
+        total += 1 << 20
+    assert body.full
+    assert total > 64 << 20
+    assert not drained.is_set()
+    kept[0].resume_reading()
+    assert drained.wait(DEADLINE)
+    body.end()
+    assert asked.result(DEADLINE).text == str(total)
+
+    body = RequestBody()
+    body.write(b"x")
+    resp = served.mgr.request("POST", url + "/early", body=body).result(DEADLINE)
+    assert resp.status == 413
+    assert body.closed
+    assert not body.full
+    with pytest.raises(ConnectionClosed):
+        body.write(b"y")
+
+
+def test_a_written_body_is_not_sent_twice(serve: Callable[..., Served]) -> None:
+    served = serve(on_http(lambda conn, msg: conn.reply(307, "", {"Location": "/x"})))
+    body = RequestBody()
+    body.write(b"x")
+    body.end()
+    asked = served.mgr.request("PUT", f"http://127.0.0.1:{served.port}/", body=body)
+    with pytest.raises(MongooseError, match="cannot be sent again"):
+        asked.result(DEADLINE)
+
+
+def test_cancelling_closes_the_body(web: tuple[Manager, str]) -> None:
+    mgr, url = web
+    done, body = Until(), RequestBody()
+    asked = mgr.request("POST", url, body=body, then=done.set)
+    asked.cancel()
+    assert isinstance(done.get().error, CancelledError)
+    assert body.closed
+
+
+def test_raw_adds_nothing_and_decodes_nothing(serve: Callable[..., Served]) -> None:
+    packed = gzip.compress(b"text")
+    heads: list[Any] = []
+
+    def handler(conn: Any, msg: Any) -> None:
+        heads.append([n.lower() for n, _ in msg.headers()])
+        conn.reply(200, packed, {"Content-Encoding": "gzip"})
+
+    served = serve(on_http(handler))
+    url = f"http://127.0.0.1:{served.port}/"
+    assert served.mgr.request("GET", url, raw=True).result(DEADLINE).body_bytes == packed
+    assert served.mgr.request("GET", url).result(DEADLINE).body_bytes == b"text"
+    assert heads == [["host"], ["host", "user-agent", "accept", "accept-encoding"]]
+
+
+def test_the_head_is_told_before_the_body(serve: Callable[..., Served]) -> None:
+    """Also when no body follows, and once for all redirects."""
+
+    def handler(conn: Any, msg: Any) -> None:
+        if msg.uri == "/":
+            conn.reply(302, "elsewhere", {"Location": "/there"})
+        else:
+            conn.reply(200, "ab" if msg.uri == "/there" else "", {"X": "1"})
+
+    served = serve(on_http(handler))
+    url = f"http://127.0.0.1:{served.port}"
+    for path, want in (("/", [200, b"ab"]), ("/empty", [200])):
+        told: list[Any] = []
+        asked = served.mgr.request(
+            "GET",
+            url + path,
+            on_head=lambda r, told=told: told.append(r.status if r.header("X") else 0),
+            on_data=lambda piece, told=told: told.append(piece),
+        )
+        assert asked.result(DEADLINE).status == 200
+        assert told == want
+    error = served.mgr.request("GET", url + "/there", on_head=lambda r: 1 // 0, on_data=print)
+    assert isinstance(error.exception(DEADLINE), ZeroDivisionError)
+    with pytest.raises(ValueError, match="on_head goes with on_data"):
+        served.mgr.request("GET", url, on_head=print)
+    with pytest.raises(TypeError, match="on_head must be callable"):
+        served.mgr.request("GET", url, on_head=1, on_data=print)  # type: ignore[arg-type]

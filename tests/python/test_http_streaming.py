@@ -382,6 +382,32 @@ def test_a_body_that_is_dropped_before_its_end_cuts_the_answer(serve):
     assert not got.endswith(b"0\r\n\r\n")
 
 
+def test_an_answer_that_is_aborted_does_not_look_whole(serve):
+    """From another thread, too; again it does nothing."""
+
+    def handler(conn, ev, data):
+        if ev == MG_EV_HTTP_MSG:
+            body = conn.start_response(200)
+            body.write("half")
+
+            def abort():
+                body.abort()
+                body.abort()
+                assert body.closed
+
+            if data.uri == "/thread":
+                thread = threading.Thread(target=abort)
+                thread.start()
+                thread.join()
+            else:
+                abort()
+
+    server = serve(handler)
+    for target in ("/", "/thread"):
+        with pytest.raises(Cut):
+            parse(server.talk(request(target=target)), closed=True)
+
+
 def test_exception_inside_with_in_http_1_0_resets(serve):
     """Without a length or chunks only a reset tells the client that the body is not whole."""
 
