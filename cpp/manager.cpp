@@ -457,6 +457,7 @@ void bind_manager(py::module_ &m) {
       .def("_enable_wakeup", [](Manager &s, size_t max_bytes) { mg_wakeup_init_n(&s.loop->mgr, max_bytes); })
       .def("_set_pool", [](Manager &s, py::object pool) { set_pool(*s.loop, pool); })
       .def("_set_slow", [](Manager &s, double seconds, py::object cb) { set_slow(*s.loop, seconds, cb); })
+      .def("_deflate_budget", [](Manager &s, size_t bytes) { if (!mg_ws_deflate_budget(&s.loop->mgr, bytes)) throw std::bad_alloc(); })
       .def("_set_events", [](Manager &s, uint64_t events) { s.loop->extra_events = events; })
       .def("_running", [](Manager &s) { return running(*s.loop); })
       .def("_stats", [](Manager &s) { return stats(*s.loop); })

@@ -99,7 +99,13 @@ class Outgoing {
 // A piece of a message: op says whether it is the first, fin whether it is the last.
 bool piece(mg_connection *c, Str bytes, int op, bool fin) {
   if (op != WEBSOCKET_OP_CONTINUE && !mg_ws_stream_begin(c, op)) return false;
-  return (bytes.len == 0 || mg_ws_stream_write(c, bytes.buf, bytes.len)) && (!fin || mg_ws_stream_end(c));
+  if (bytes.len > 0 && !mg_ws_stream_write(c, bytes.buf, bytes.len)) {
+    int why = c->mgr->status;  // nothing was accepted, so nothing is begun
+    if (op != WEBSOCKET_OP_CONTINUE) (void) mg_ws_stream_undo(c);
+    c->mgr->status = why;
+    return false;
+  }
+  return !fin || mg_ws_stream_end(c);
 }
 
 // ---- arguments of the handshake ----

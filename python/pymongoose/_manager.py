@@ -61,6 +61,8 @@ class Manager(_core.ManagerBase):
         slow_handler: seconds; handlers that take longer are reported to on_slow with their Python stack.
         on_slow: called with a SlowHandler; default: a warning in the log.
         wakeup_limit: bytes of messages that may wait for the loop.
+        deflate_budget: bytes that the windows of compressed WebSockets may take together. Connections beyond it are made without context
+            takeover, and keep none.
         client: how many connections request() may hold.
 
     One thread polls; every other method may be called from any thread. A context manager that closes.
@@ -81,6 +83,7 @@ class Manager(_core.ManagerBase):
         slow_handler: float = 0.0,
         on_slow: Callable[[SlowHandler], object] | None = None,
         wakeup_limit: int = 64 << 20,
+        deflate_budget: int = 64 << 20,
         client: ClientLimits | None = None,
     ) -> None:
         super().__init__()
@@ -90,6 +93,8 @@ class Manager(_core.ManagerBase):
             raise ValueError(f"workers must be >= 0, not {workers!r}")
         if pool is not None and not callable(getattr(pool, "submit", None)):
             raise TypeError(f"pool must be an Executor, not {type(pool).__name__}")
+        if not 0 <= deflate_budget < 1 << 63:
+            raise ValueError(f"deflate_budget must be 0 or more bytes, not {deflate_budget!r}")
         report = _reporter(error_handler)
         self._init(handler, report, dumps, answer_with)
         self._report = report
@@ -102,6 +107,8 @@ class Manager(_core.ManagerBase):
             self._enable_wakeup(wakeup_limit)
         if self._pool is not None:
             self._set_pool(self._pool)
+        if deflate_budget != 64 << 20:
+            self._deflate_budget(deflate_budget)
         if events := tuple(events):
             self._set_events(sum({1 << ev for ev in events}))
         self._watchdog = Watchdog(self, slow_handler, on_slow) if slow_handler > 0 else None

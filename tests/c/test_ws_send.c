@@ -134,6 +134,25 @@ LOOP_TEST(tiny_messages_that_wait_behind_a_streamed_one_are_counted_with_what_th
   hang_up(&p);
   ws_down();
 }
+LOOP_TEST(a_begin_that_nothing_was_written_after_can_be_taken_back) {
+  struct peer p;
+  ws_up();
+  p = ws_dial();
+  CHECK(!mg_ws_stream_undo(server) && mgr.status == MG_ESTATE);
+  CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_TEXT));
+  CHECK(mg_ws_send(server, "between", 7, WEBSOCKET_OP_BINARY) > 0);
+  CHECK(!mg_ws_stream_write(server, "x", limits.send_max) && mgr.status == MG_EFULL);
+  CHECK(mg_ws_stream_undo(server));
+  CHECK_FRAME(&p, 0x82, "between", 7);
+  CHECK(mg_ws_stream_begin(server, WEBSOCKET_OP_BINARY));
+  CHECK(mg_ws_stream_write(server, "x", 1));
+  CHECK(!mg_ws_stream_undo(server) && mgr.status == MG_ESTATE); /* too late */
+  CHECK(mg_ws_stream_end(server));
+  CHECK_FRAME(&p, 0x02, "x", 1);
+  CHECK_FRAME(&p, 0x80, "", 0);
+  hang_up(&p);
+  ws_down();
+}
 LOOP_TEST(frames_around_tiny_messages_count_for_the_bound_as_well) {
   enum { MOST = 100000 };
   struct peer p;

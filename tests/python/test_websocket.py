@@ -1,6 +1,7 @@
 """WebSocket servers, asked by clients of other people (websockets, aiohttp, picows) and by raw bytes."""
 
 import asyncio
+import contextlib
 import threading
 
 import aiohttp
@@ -36,8 +37,10 @@ from pymongoose import (
     WEBSOCKET_OP_PING,
     WEBSOCKET_OP_TEXT,
     ConnectionClosed,
+    Deflate,
     HttpMessage,
     Limits,
+    Manager,
     MongooseError,
     QueueFull,
     WsLimits,
@@ -781,6 +784,46 @@ def test_a_reader_that_does_not_read_is_bounded(serve):
     assert full
 
 
+def test_a_first_piece_that_is_refused_begins_nothing(serve):
+    handler = WsHandler()
+    server = serve(handler, listen={"limits": Limits(send_max=1 << 20)})
+    with RawClient(server.port, rcvbuf=4096) as raw:
+        conn = handler.wait_open()
+        done = Until()
+
+        def flood():
+            with contextlib.suppress(QueueFull):
+                while True:
+                    conn.ws_send(b"x" * 10_000, WEBSOCKET_OP_BINARY)
+            with pytest.raises(QueueFull):
+                conn.ws_send("y" * 20_000, fin=False)
+            with pytest.raises(MongooseError, match="no message was begun"):
+                conn.ws_send("y", WEBSOCKET_OP_CONTINUE)
+            done.set()
+
+        def go_on():
+            conn.ws_send("whole")
+            conn.ws_send("in ", fin=False)
+            conn.ws_send("pieces", WEBSOCKET_OP_CONTINUE)
+
+        server.mgr.call(flood)
+        done.get()
+        reading = Until()
+
+        def read():
+            frames = []
+            while not frames or frames[-1] != (0x80, b""):
+                frames.append(raw.recv())
+            reading.set(frames[-4:])
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        eventually(lambda: conn.send_len == 0)
+        server.mgr.call(go_on)
+        assert reading.get() == [(0x81, b"whole"), (0x01, b"in "), (0x00, b"pieces"), (0x80, b"")]
+        reader.join()
+
+
 def test_on_drain_tells_when_to_go_on(serve):
     total = 200
     handler = WsHandler()
@@ -818,6 +861,23 @@ def test_compression_happens_only_where_both_want_it(serve):
             assert ws.recv(DEADLINE) == message
         server.stop()
         assert (server.mgr.stats().bytes_out < len(message) // 2) == bool(ours and theirs)
+
+
+@pytest.mark.parametrize("budget", [64 << 20, 0])
+def test_windows_of_compression_have_a_budget_of_memory(serve, budget):
+    """Beyond it a connection is made without context takeover."""
+    handler = WsHandler(echo, compress=Deflate(context_takeover=True))
+    server = serve(handler, deflate_budget=budget)
+    with RawClient(server.port, headers="Sec-WebSocket-Extensions: permessage-deflate\r\n") as raw:
+        answer = raw.answer.header("Sec-WebSocket-Extensions")
+        assert answer.startswith("permessage-deflate")
+        assert ("no_context_takeover" in answer) == (budget == 0)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1 << 70])
+def test_a_budget_is_a_number_of_bytes(wrong):
+    with pytest.raises((ValueError, OverflowError), match="deflate_budget"):
+        Manager(deflate_budget=wrong)
 
 
 def test_wakeups_and_http_live_beside(serve):

@@ -79,7 +79,8 @@ size_t mg_ws_wrap(struct mg_connection *c, size_t len, int op);
 /* A message of unknown length, in as many fragments as there are writes. */
 bool mg_ws_stream_begin(struct mg_connection *c, int op); /* WEBSOCKET_OP_TEXT or _BINARY */
 bool mg_ws_stream_write(struct mg_connection *c, const void *buf, size_t len);
-bool mg_ws_stream_end(struct mg_connection *c);
+bool mg_ws_stream_end(struct mg_connection *c); /* of what is open never refused for MG_EFULL */
+bool mg_ws_stream_undo(struct mg_connection *c); /* take a begin back that nothing was written after, as when its first write was refused */
 
 /* ---- receiving ---- */
 

@@ -251,13 +251,8 @@ bool mg_ws_stream_write(struct mg_connection *c, const void *buf, size_t len) {
   return len == 0 || stream_put(c, ws, mg_str_n((const char *) buf, len), false);
 }
 
-bool mg_ws_stream_end(struct mg_connection *c) { /* is never too much: what waits behind it was counted for more than its frames are */
-  struct mg_ws_conn *ws = open_for_output(c);
-  if (ws == NULL) return false;
-  if (ws->stream_op == 0) return refused(c, MG_ESTATE) != 0;
-  if (!stream_put(c, ws, mg_str(""), true)) return false;
-  c->mgr->stats.ws_out++;
-  ws->stream_op = 0;
+/* What came up meanwhile. */
+static void say_waiting(struct mg_connection *c, struct mg_ws_conn *ws) {
   while (ws->waiting != NULL && !c->is_closing) {
     struct mg_ws_waiting *w = ws->waiting;
     ws->waiting = w->next;
@@ -266,5 +261,24 @@ bool mg_ws_stream_end(struct mg_connection *c) { /* is never too much: what wait
     mg_free(w);
   }
   if (ws->waiting == NULL) ws->last_waiting = &ws->waiting;
+}
+
+bool mg_ws_stream_end(struct mg_connection *c) { /* is never too much: what waits behind it was counted for more than its frames are */
+  struct mg_ws_conn *ws = open_for_output(c);
+  if (ws == NULL) return false;
+  if (ws->stream_op == 0) return refused(c, MG_ESTATE) != 0;
+  if (!stream_put(c, ws, mg_str(""), true)) return false;
+  c->mgr->stats.ws_out++;
+  ws->stream_op = 0;
+  say_waiting(c, ws);
+  return true;
+}
+
+bool mg_ws_stream_undo(struct mg_connection *c) {
+  struct mg_ws_conn *ws = open_for_output(c);
+  if (ws == NULL) return false;
+  if (ws->stream_op == 0 || !ws->stream_first) return refused(c, MG_ESTATE) != 0;
+  ws->stream_op = 0;
+  say_waiting(c, ws);
   return true;
 }
