@@ -284,7 +284,17 @@ def test_http_is_inferred_from_the_scheme_unless_told(mgr: Manager) -> None:
 
 def test_connection_rows_open_and_closed(mgr: Manager, events: list[tuple[int, Any]]) -> None:
     listener = mgr.listen("tcp://127.0.0.1:0")
-    flags = ["is_listening", "is_client", "is_tls", "is_udp", "is_websocket", "is_readable", "is_writable", "is_full", "is_draining"]
+    flags = [
+        "is_listening",
+        "is_client",
+        "is_tls",
+        "is_udp",
+        "is_websocket",
+        "is_readable",
+        "is_writable",
+        "is_full",
+        "is_draining",
+    ]
     assert [n for n in flags if getattr(listener, n)] == ["is_listening"]
     conn = mgr.connect(f"tcp://127.0.0.1:{listener.local_addr[1]}")  # type: ignore[index]
     until(
