@@ -9,8 +9,10 @@ import io
 import json
 import os
 import socket
+import socketserver
 import ssl
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from pymongoose import build_info
+from pymongoose.sinks import Spool
 
 
 def test_every_python_example_is_tested_here() -> None:
@@ -151,6 +154,50 @@ def test_sinks_quickstart_writes_what_it_logs_without_cards(
     assert [e.get("item") for e in events] == ["lamp", None, "chair", "table"]
     assert [e["level"] for e in events] == ["info", "warning", "info", "info"]
     assert not any("card" in e for e in events)
+
+
+class Collector(socketserver.StreamRequestHandler):
+    """Takes batches, each once; refuses the one with a bomb in it."""
+
+    batches: dict[str, list[str]]
+
+    def handle(self) -> None:
+        while head := self.rfile.readline():
+            _, batch_id, n = head.split()
+            items = [json.loads(self.rfile.readline())["item"] for _ in range(int(n))]
+            if "bomb" in items:
+                self.wfile.write(b"NO bombs\n")
+            else:
+                self.batches[batch_id.decode()] = items
+                self.wfile.write(b"OK\n")
+
+
+def test_a_sink_of_ones_own_keeps_events_until_its_collector_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    collector = type("Collecting", (Collector,), {"batches": {}})
+    spool = Spool("spool")
+    spool.open()
+    spool.append(b'{"item":"lamp"}')  # left by an earlier run
+    spool.close()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), collector) as server:
+        server.daemon_threads = True
+        where = "{}:{}".format(*server.server_address)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with example("sinks_own.py", "--collector", where) as it:  # example("sinks_own.py")
+                assert it.get("/chair") == b"thank you\n"
+            with example("sinks_own.py", "--collector", where) as it:
+                assert it.get("/bomb") == b"thank you\n"
+        finally:
+            server.shutdown()
+            thread.join()
+    assert sorted(i for items in collector.batches.values() for i in items) == ["chair", "lamp"]
+    (letter,) = Path("refused.jsonl").read_text().splitlines()
+    assert json.loads(letter)["event"]["item"] == "bomb"
+    assert json.loads(letter)["reason"] == "bombs"
 
 
 def test_ws_echo_sends_back_what_it_gets() -> None:

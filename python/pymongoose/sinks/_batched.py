@@ -379,10 +379,10 @@ class BatchedSink(Sink):
 
     def _appended(self) -> None:
         """Something is on disk that was not. Any thread."""
-        spool = self.spool
-        if self._bell is None or self._loop is None or self._calling or spool is None:
+        if self._bell is None or self._calling:
             return
-        if self._timed and not self._is_full(spool):
+        spool = self.spool
+        if spool is None or self._loop is None or (self._timed and not self._is_full(spool)):
             return  # it wakes by itself in time
         if self._loop is asyncio._get_running_loop():
             self._ring_if_due()

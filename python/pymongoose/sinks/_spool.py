@@ -20,6 +20,7 @@ logger = logging.getLogger("pymongoose.sinks")
 
 LOOK_AGAIN = 10.0  # seconds between looks for lanes of processes that died meanwhile
 _LANES = 10_000
+_SLACK = HEAD_SIZE + 8
 _MARKS = 4096  # times of appends that are remembered, at most
 
 
@@ -189,7 +190,25 @@ class Spool:
 
     def append(self, line: bytes) -> bool:
         """Keep an event; False, and a ``reason``, when there is no room. Any thread; costs a write()."""
-        return self.append_many((line,)) == 1
+        with self._lock:
+            lane = self._lanes[-1] if self._lanes and not self._inside else None
+            quick = False
+            if lane is not None and lane.bytes + len(line) + _SLACK <= self.max_bytes:
+                self._inside = True
+                try:
+                    start = lane.next
+                    quick = lane.append_one(line, self.segment_bytes)
+                    if quick:
+                        self._mark(start)
+                        if self.fsync != "never":
+                            self._sync_appended(lane)
+                finally:
+                    self._inside = False
+        if not quick:
+            return self._append((line,), None) == 1
+        if self.on_append is not None:
+            self.on_append()
+        return True
 
     def append_many(self, lines: Sequence[bytes]) -> int:
         """Keep events, from the front; how many. Any thread.
@@ -241,10 +260,7 @@ class Spool:
                     break
         if done:
             self._mark(start)
-            if self.fsync == "always":
-                _sync(lane.unsynced())
-            elif self.fsync != "never":
-                self._sync_later()
+            self._sync_appended(lane)
         return done
 
     def _mark(self, number: int) -> None:
@@ -308,6 +324,12 @@ class Spool:
                 self._inside = False
 
     # -- to the medium --
+
+    def _sync_appended(self, lane: Lane) -> None:
+        if self.fsync == "always":
+            _sync(lane.unsynced())
+        elif self.fsync != "never":
+            self._sync_later()
 
     def _sync_later(self) -> None:
         if self._timer is not None:
@@ -436,7 +458,10 @@ class Spool:
     @property
     def events(self) -> int:
         """Events that are not acknowledged."""
-        return lane_records(self._lanes)
+        lanes = self._lanes
+        if len(lanes) == 1:
+            return lanes[0].next - lanes[0].acked
+        return lane_records(lanes)
 
     @property
     def bytes(self) -> int:

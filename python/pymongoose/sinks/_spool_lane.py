@@ -269,6 +269,27 @@ class Lane:
                 most = max(1, min(most, len(lines) - done) // 2)
         return done
 
+    def append_one(self, line: bytes, segment_bytes: int) -> bool:
+        """One record into the last segment, if that is open and has room, and nothing else stands in the way."""
+        if self._file < 0 or not line or len(line) > _KEEP:
+            return False
+        segment, number = self.segments[-1], self.next
+        if segment.size >= segment_bytes:
+            return False
+        data = _RECORD.pack(len(line), crc32(line, number & 0xFFFFFFFF)) + line
+        try:
+            n = os.write(self._file, data)
+        except OSError:
+            return False  # append() will say what it is
+        if n != len(data):
+            os.ftruncate(self._file, segment.size)  # never half a record
+            return False
+        segment.size += n
+        self.bytes += n
+        self.next = number + 1
+        self._dirty = True
+        return True
+
     def append_named(self, lines: Sequence[bytes], segment_bytes: int, batch_id: str) -> int:
         """The same for a batch that has an id, which read() gives it again. The id is noted first: what has it was never without."""
         start = self.next
