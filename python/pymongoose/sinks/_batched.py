@@ -138,6 +138,11 @@ class BatchedSink(Sink):
         """The same for sinks with ``accepts = "json"``: each line is the JSON text of an event, without its end."""
         raise NotImplementedError(f"{type(self).__name__} has no send_lines()")
 
+    def count_refused(self, n: int) -> None:
+        """For a send that is about to return: n of its events were refused, and nobody knows which. They count as rejected, and not as sent."""
+        self._count("rejected", n)
+        self._delivery.sent -= n
+
     # -- life --
 
     async def start(self) -> None:

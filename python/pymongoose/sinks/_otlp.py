@@ -105,8 +105,7 @@ class OtlpSink(PostingSink):
         if rejected >= len(items):
             raise Rejected(why or "rejected by the collector")
         if rejected > 0:  # nobody knows which: counted, but in no dead letter
-            self._count("rejected", rejected)
-            self._sent -= rejected
+            self.count_refused(rejected)
 
 
 def _writer(encoding: str | None, resource: Mapping[str, Any], scope: tuple[str, str]) -> Writer:
