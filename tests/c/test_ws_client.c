@@ -225,6 +225,27 @@ LOOP_TEST(a_close_by_the_server_ends_the_client) {
   CHECK_INT(closed_with, 1001);
   ws_down();
 }
+LOOP_TEST(a_server_that_closes_but_does_not_hang_up_is_cut) {
+  struct mg_connection *lc;
+  struct mg_ws_limits brief = mg_limits_default.ws;
+  struct mg_ws_opts o;
+  char answer[512];
+  brief.close_timeout = 40;
+  memset(&o, 0, sizeof(o));
+  o.limits = &brief;
+  loop_up();
+  lc = mg_listen(&mgr, "tcp://127.0.0.1:0", on_script, NULL);
+  dial_script(lc, &o, "/");
+  snprintf(answer, sizeof(answer), OK "%s\r\n", accept_line());
+  text(answer);
+  CHECK(UNTIL(c_opens == 1));
+  CHECK(mg_ws_close(client, 1000, mg_str("")));
+  text("\x88\x02\x03\xe8");
+  CHECK(UNTIL(c_closes == 1));
+  CHECK_INT(c_code, 1000);
+  CHECK_INT(c_errors, 0);
+  loop_down();
+}
 LOOP_TEST(a_path_may_speak_of_unix) {
   struct mg_connection *lc;
   loop_up();

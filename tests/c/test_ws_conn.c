@@ -61,6 +61,42 @@ LOOP_TEST(a_peer_who_does_not_answer_our_close_is_cut) {
   hang_up(&p);
   ws_down();
 }
+LOOP_TEST(a_peer_who_goes_on_talking_behind_our_close_is_cut_in_time_as_well) {
+  struct peer p;
+  ws_up();
+  limits.ws.close_timeout = 50;
+  ws_relimit();
+  p = ws_dial();
+  CHECK(mg_ws_close(server, 1000, mg_str("")));
+  for (int i = 0; i < 3000000 && closes == 0; i++) {
+    char f[32];
+    size_t at = 0;
+    (void) say_more(&p, f, frame_of(f, 0x81, "and another thing", 17), &at);
+    mg_mgr_poll(&mgr, 1);
+  }
+  CHECK_INT(closes, 1);
+  CHECK_INT(closed_with, 1006);
+  CHECK_INT(msgs, 0);
+  CHECK_INT(mgr.stats.timeouts, 1);
+  hang_up(&p);
+  ws_down();
+}
+LOOP_TEST(a_peer_who_does_not_read_our_close_is_cut_in_time_as_well) {
+  static char big[16 << 20];
+  struct peer p;
+  ws_up();
+  limits.ws.close_timeout = 50;
+  ws_relimit();
+  p = ws_dial();
+  CHECK(mg_ws_send(server, big, sizeof(big), WEBSOCKET_OP_BINARY) > 0);
+  turns(5);
+  CHECK(mg_unsent(server) > 0);
+  CHECK(mg_ws_close(server, 1000, mg_str("")));
+  CHECK(UNTIL(closes == 1));
+  CHECK_INT(mgr.stats.timeouts, 1);
+  hang_up(&p);
+  ws_down();
+}
 LOOP_TEST(codes_and_reasons_that_no_frame_may_have_are_not_sent) {
   char longer[124];
   struct peer p;

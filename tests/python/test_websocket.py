@@ -298,15 +298,21 @@ def test_extra_headers_cannot_inject(serve, name):
     server.expect_error(ValueError)
 
 
-def test_a_refusal_is_an_ordinary_answer(serve):
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 429, 500, 503])
+def test_a_refusal_is_an_ordinary_answer_with_any_status(serve, status):
     def handler(conn, ev, data):
         if ev == MG_EV_HTTP_MSG:
-            conn.reply(403, "not you", {"X-Why": "because"})
+            conn.reply(status, "not you", {"X-Why": "because"})
 
     server = serve(handler)
     with pytest.raises(websockets.exceptions.InvalidStatus) as caught:
         dial(server.port)
-    assert (caught.value.response.status_code, caught.value.response.body) == (403, b"not you")
+    answer = caught.value.response
+    assert (answer.status_code, answer.headers["X-Why"], answer.body) == (
+        status,
+        "because",
+        b"not you",
+    )
 
 
 @pytest.mark.parametrize(
