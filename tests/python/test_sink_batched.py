@@ -23,7 +23,9 @@ from pymongoose.sinks import (
     Retry,
     RetryLater,
     Sink,
+    Spool,
 )
+from pymongoose.sinks._retry import Circuit
 
 FAST = Retry(base=0.0)
 
@@ -449,6 +451,89 @@ def test_attempts_that_are_used_up_are_counted_as_given_up() -> None:
     asyncio.run(main())
 
 
+def test_what_is_given_up_goes_to_the_dead_letter(tmp_path: Path) -> None:
+    async def never(_: int) -> None:
+        raise OSError("down")
+
+    async def main() -> None:
+        path = tmp_path / "dead.jsonl"
+        sink = Kept(never, batch_size=2, retry=Retry(attempts=2, base=0.0), dead_letter=path)
+        await sink.start()
+        await put(sink, range(2))
+        assert await sink.stop() == DrainResult(dropped=2)
+        assert sink.stats().dropped == {"dead_letter": 2}
+        letters = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [(x["event"]["n"], x["reason"]) for x in letters] == [(0, "gave_up"), (1, "gave_up")]
+
+    asyncio.run(main())
+
+
+def test_what_an_open_breaker_keeps_back_goes_to_disk(tmp_path: Path) -> None:
+    async def main() -> None:
+        down = True
+
+        async def maybe(_: int) -> None:
+            if down:
+                raise OSError("down")
+
+        sink = Kept(
+            maybe,
+            batch_size=2,
+            batch_timeout=0.0,
+            breaker=Breaker(failures=1, reset=0.02),
+            spool=Spool(tmp_path, when="outage"),
+        )
+        await sink.start()
+        await put(sink, range(9))
+        while sink.stats().spooled < 7:
+            await asyncio.sleep(0)
+        assert sink.pending == 2  # the probe
+        down = False
+        assert await sink.flush(20)
+        assert sink.events == list(range(9))
+        assert await sink.stop() == DrainResult(sent=9)
+
+    asyncio.run(main())
+
+
+def test_a_breaker_opens_probes_and_closes_by_its_own_clock() -> None:
+    now = [0.0]
+    circuit = Circuit(Breaker(2, 10.0), lambda: now[0])
+    seen = []
+    for seconds, happens in [(0, "failed"), (1, "failed"), (6, ""), (11, ""), (11, "failed")]:
+        now[0] = seconds
+        if happens:
+            circuit.failed()
+        seen.append((circuit.state, circuit.wait()))
+    assert seen == [("closed", 0), ("open", 10), ("open", 5), ("half_open", 0), ("open", 10)]
+    now[0] = 21
+    circuit.answered()
+    circuit.failed()
+    assert (circuit.state, circuit.wait()) == ("closed", 0)
+
+
+def test_lines_reach_a_sink_for_json_as_they_are() -> None:
+    """Nothing is decoded and encoded again on the way."""
+
+    class Lines(BatchedSink):
+        accepts = "json"
+        got: list[bytes]
+
+        async def send_lines(self, lines: list[bytes]) -> None:
+            self.got = lines
+
+    async def main() -> None:
+        sink = Lines(batch_size=2)
+        await sink.start()
+        lines = [b'{ "n" : 1.0e0 }', b"not even json"]
+        assert sink.offer((), lines) == 2
+        assert await sink.flush(20)
+        assert [a is b for a, b in zip(sink.got, lines, strict=True)] == [True, True]
+        await sink.stop()
+
+    asyncio.run(main())
+
+
 def test_backoff_grows_and_is_capped_with_full_jitter() -> None:
     retry = Retry(base=1.0, cap=8.0)
     assert [retry.delay(n, lambda: 1.0) for n in (1, 2, 3, 4, 5, 500)] == [1, 2, 4, 8, 8, 8]
@@ -541,6 +626,39 @@ def test_stop_finishes_the_send_in_progress_and_the_rest() -> None:
         assert await stopping == DrainResult(sent=5)
         assert sink.batches == [[0, 1], [2, 3], [4]]
         assert sink.tried == sink.batches
+
+    asyncio.run(main())
+
+
+def test_sends_that_fail_during_stop_are_repeated_and_the_rest_follows() -> None:
+    async def main() -> None:
+        async def every_other(n: int) -> None:
+            if n % 2:
+                raise OSError("down")
+
+        sink = Kept(every_other, batch_size=2, batch_timeout=1000, drain_timeout=20)
+        await sink.start()
+        sink.offer([event(n) for n in range(7)], ())
+        assert await sink.stop() == DrainResult(sent=7)
+        assert sink.batches == [[0, 1], [2, 3], [4, 5], [6]]
+
+    asyncio.run(main())
+
+
+def test_events_that_come_while_a_batch_is_sent_are_in_the_next_one() -> None:
+    async def main() -> None:
+        async def write_more(n: int) -> None:
+            if n < 3:
+                await put(sink, [10 * n, 10 * n + 1])
+                raise OSError("and then it fails")
+
+        sink = Kept(write_more, batch_size=100, batch_timeout=0.0)
+        await sink.start()
+        await put(sink, [0, 1])
+        assert await sink.flush(20)
+        await sink.stop()
+        assert sink.tried == [[0, 1], [0, 1], [0, 1], [10, 11, 20, 21]]
+        assert sink.batches == [[0, 1], [10, 11, 20, 21]]
 
     asyncio.run(main())
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import json
 import os
 import shutil
@@ -469,3 +471,37 @@ def test_retry_of_none_sends_once(tmp_path: Path) -> None:
         await sink.stop()
 
     asyncio.run(main())
+
+
+def test_a_spool_that_nobody_closed_gives_its_lane_back(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append(b"left")
+    del spool
+    gc.collect()
+    again = opened(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["0000"]
+    assert drained(again) == [b"left"]
+    again.close()
+
+
+def test_a_cursor_that_cannot_be_written_holds_no_batch_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that wants room for every write, and has none."""
+    spool = opened(tmp_path, segment_bytes=4096, max_bytes=1 << 20)
+    records = [b"%04d" % n + b"x" * 400 for n in range(40)]
+    spool.append_many(records)
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(_spool_lane.os, "pwrite", full)
+    out: list[bytes] = []
+    while (batch := spool.read(7)) is not None:
+        out += batch.lines
+        with pytest.raises(OSError, match="no space"):
+            spool.ack(batch)
+    monkeypatch.undo()
+    assert out == records
+    assert len(list(tmp_path.glob("0000/*.seg"))) == 1  # the others made room
+    spool.close()

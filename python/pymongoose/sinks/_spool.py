@@ -405,9 +405,8 @@ class Spool:
             if taken.end.number > start:
                 self._settle(lane, taken.end, taken.damaged)
             else:  # cannot be: nothing is lost and nothing is found
-                self._settle(
-                    lane, Place(taken.end.segment, taken.end.offset, lane.next), lane.records
-                )
+                self._settle(lane, Place(taken.end.segment, 0, lane.next), lane.records)
+                lane.clear()
         return None
 
     def _settle(self, lane: Lane, end: Place, damaged: int) -> None:

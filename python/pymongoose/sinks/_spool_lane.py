@@ -17,6 +17,7 @@ searched for. A file goes only after everything in it was acknowledged or given 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -399,7 +400,10 @@ class Lane:
             taken = self._scan(self._head, most, most_bytes)
         if taken.end.number > start and taken.end.number != self.in_flight:
             self.in_flight = taken.end.number
-            self._write_cursor()
+            with contextlib.suppress(
+                OSError
+            ):  # a disk so full: better sent under an id that may change
+                self._write_cursor()
         if named and self.names[start][0] == taken.end.number:
             return taken, named
         return taken, f"{self.id.hex()}-{start:x}-{taken.mark}"
@@ -562,6 +566,9 @@ class Lane:
                 os.close(self._file)
             self._file = -1
         self._dirty = False
+
+    def __del__(self) -> None:
+        self.close()  # of a spool that nobody closed: others may take the lane over
 
     def close(self) -> None:
         """Let go of the lane; what is in it stays."""
