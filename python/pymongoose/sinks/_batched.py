@@ -7,11 +7,11 @@ import contextlib
 import os
 import secrets
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from .._errors import MongooseError, QueueFull
+from ._buffer import Buffer
 from ._dead_letter import DeadLetter
 from ._delivery import Batch, Delivery
 from ._encode import decode, encode
@@ -98,16 +98,14 @@ class BatchedSink(Sink):
     _delivers = True  # a connection that cannot be opened is tried again, by every send
 
     def _reset(self) -> None:
-        self._sizes: deque[int] = deque()  # of the events in the buffer, with max_bytes
-        self._bytes = 0
-        self._marks: deque[list[float]] = deque()  # [when, how many] were put into the buffer
+        self._memory = Buffer(self.max_bytes)
         self._batch: Batch | None = None
         self._sender: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell: asyncio.Future[None] | None = None
         self._moved: asyncio.Event | None = None  # something was settled, or there is room
         self._flushing = 0
-        self._put_in = self._got_out = 0  # events that came into memory, and that left it
+        self._done = 0  # events that came into memory and are dealt with
         self._off_disk = 0  # events that left the spool
         self._timed = False  # the sender wakes by itself when a batch is due
         self._calling = False  # another thread's ring is under way
@@ -220,12 +218,8 @@ class BatchedSink(Sink):
             kept = self._to_disk(batch.items, batch.id)
             if kept == len(batch.items):
                 self._ack(batch.spooled)
-        rest = list(self._buffer)
-        self._buffer.clear()
-        self._sizes.clear()
-        self._marks.clear()
-        self._bytes = 0
-        self._got_out = self._put_in
+        rest = self._memory.take(len(self._memory))
+        self._done = self._memory.came
         self._count("deadline", len(rest) - self._to_disk(rest))
 
     # -- events in --
@@ -310,18 +304,8 @@ class BatchedSink(Sink):
 
     def _remember(self, items: Sequence[Any]) -> int:
         """Into memory, as many as there is room for."""
-        n = min(len(items), self.max_pending - len(self._buffer))
-        if n <= 0:
-            return 0
-        taken = items if n == len(items) else items[:n]
-        self._buffer.extend(taken)
-        self._put_in += n
-        self._marks.append([time.monotonic(), n])
-        if self.max_bytes is not None:
-            sizes = [len(i) if i.__class__ is bytes else len(encode(i)) for i in taken]
-            self._sizes.extend(sizes)
-            self._bytes += sum(sizes)
-        if self._bell is not None:
+        n = self._memory.put(items, self.max_pending)
+        if n and self._bell is not None:
             self._ring_if_due()
         return n
 
@@ -346,30 +330,16 @@ class BatchedSink(Sink):
 
     def drop_oldest(self, n: int) -> int:
         """Give up to n events in memory up, not those being sent; how many. Whoever calls counts them."""
-        n = min(n, len(self._buffer))
+        n = min(n, len(self._memory))
         self._forget(n)
         return n
 
     def _forget(self, n: int) -> None:
         """The oldest n events in memory are dealt with."""
-        for _ in range(n):
-            self._buffer.popleft()
-            if self._sizes:
-                self._bytes -= self._sizes.popleft()
-        self._taken(n)
-        self._got_out += n
         if n:
+            self._memory.take(n)
+            self._done += n
             self._bump()
-
-    def _taken(self, n: int) -> None:
-        """The oldest n events left the buffer."""
-        while n > 0 and self._marks:
-            mark = self._marks[0]
-            if mark[1] > n:
-                mark[1] -= n
-                return
-            n -= int(mark[1])
-            self._marks.popleft()
 
     # -- when --
 
@@ -410,18 +380,19 @@ class BatchedSink(Sink):
     def _wait(self) -> float | None:
         """Seconds until the next batch is due; 0: now; None: there is nothing."""
         spool = self.spool if self.spool is not None and self.spool.events else None
-        if not self._buffer and spool is None:
+        memory = self._memory
+        if not memory and spool is None:
             return None
         if self._flushing or self._stopping is not None:
             return 0.0
-        if self._buffer:
+        if memory:
             if (
-                len(self._buffer) >= self.batch_size
-                or (self.max_bytes is not None and self._bytes >= self.max_bytes)
+                len(memory) >= self.batch_size
+                or (self.max_bytes is not None and memory.bytes >= self.max_bytes)
                 or spool is not None  # there is more
             ):
                 return 0.0
-            since: float | None = self._marks[0][0]
+            since = memory.since
         else:
             assert spool is not None
             if self._is_full(spool):
@@ -483,7 +454,7 @@ class BatchedSink(Sink):
 
     async def _cut(self) -> Batch | None:
         """The next batch, out of the buffer or off the disk."""
-        if self._buffer:
+        if self._memory:
             return self._cut_memory()
         if self.spool is None:
             return None
@@ -505,27 +476,15 @@ class BatchedSink(Sink):
         return Batch(items, spooled.id, time.monotonic(), spooled)
 
     def _cut_memory(self) -> Batch:
-        n = min(self.batch_size, len(self._buffer))
-        if self.max_bytes is not None:
-            total = 0
-            for i in range(n):
-                total += self._sizes[i]
-                if total > self.max_bytes and i > 0:
-                    n = i
-                    break
-            for _ in range(n):
-                self._bytes -= self._sizes.popleft()
-        since = self._marks[0][0]
-        pop = self._buffer.popleft
-        items = [pop() for _ in range(n)]
-        self._taken(n)
+        since = self._memory.since or 0.0
+        items = self._memory.next_batch(self.batch_size)
         self._bump()
         self._batches_cut += 1
         return Batch(items, f"{self._run_id}-{self._batches_cut:x}", since)
 
     def _settle(self, batch: Batch) -> None:
         if batch.spooled is None:
-            self._got_out += batch.size
+            self._done += batch.size
         else:
             self._ack(batch.spooled)
 
@@ -548,9 +507,9 @@ class BatchedSink(Sink):
 
     def _evacuate(self) -> None:
         """The breaker is open: what waits in memory goes to disk, if there is one for outages and nothing older is there already."""
-        if self.spool is None or self.durable or not self._buffer or self.spool.events:
+        if self.spool is None or self.durable or not self._memory or self.spool.events:
             return
-        self._forget(self._to_disk(list(self._buffer)))
+        self._forget(self._to_disk(self._memory.all()))
 
     # -- numbers --
 
@@ -559,7 +518,7 @@ class BatchedSink(Sink):
         """Events in memory: buffered or being sent."""
         batch = self._batch
         in_memory = len(batch.items) if batch is not None and batch.spooled is None else 0
-        return len(self._buffer) + in_memory
+        return len(self._memory) + in_memory
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Send everything offered so far, without waiting for batches to fill, and wait until it is acknowledged, or counted as lost.
@@ -573,18 +532,18 @@ class BatchedSink(Sink):
         self._flushing += 1
         self._ring()
         try:
-            memory, disk, found = self._put_in, 0, 0
+            memory, disk, found = self._memory.came, 0, 0
             if self.spool is not None:
                 disk, found = self.spool.settled + self.spool.events, self.spool.recovered
             while not self._sender.done():
                 left_on_disk = 0
                 if self.spool is not None:
                     left_on_disk = disk + self.spool.recovered - found - self.spool.settled
-                if self._got_out >= memory and left_on_disk <= 0:
+                if self._done >= memory and left_on_disk <= 0:
                     break
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
-                    return self._got_out >= memory
+                    return self._done >= memory
                 self._moved.clear()
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._moved.wait(), left)
@@ -603,8 +562,8 @@ class BatchedSink(Sink):
         if self.spool is not None and self.spool.is_open:
             spooled, age = self.spool.events, self.spool.oldest_age
         now = time.monotonic()
-        with contextlib.suppress(IndexError):
-            age = max(age, now - self._marks[0][0])
+        if (since := self._memory.since) is not None:
+            age = max(age, now - since)
         if batch is not None and batch.spooled is None:
             age = max(age, now - batch.since)
         return SinkStats(
@@ -612,7 +571,7 @@ class BatchedSink(Sink):
             dropped=dict(self._dropped),
             spooled=spooled,
             pending=self.pending,
-            pending_bytes=self._bytes,
+            pending_bytes=self._memory.bytes,
             oldest_age=age,
             recovered=self.spool.recovered if self.spool is not None else 0,
             retried=delivery.retried,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .._errors import MongooseError
-from ._spool_lane import HEAD_SIZE, MAX_RECORD, Lane, Place, data_sync, sync_folder
+from ._spool_lane import HEAD_SIZE, Lane, Place
+from ._spool_records import MAX_RECORD, data_sync, sync_folder
 
 logger = logging.getLogger("pymongoose.sinks")
 

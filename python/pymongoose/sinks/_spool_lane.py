@@ -6,9 +6,7 @@
            0000000000000000.seg   head, then records; the name is the number of the first record, in hexadecimal
            00000000000004d2.seg   …
 
-    segment  "PMSPOOL1"  first number: u64   checksum: u32    then records
-    record   length: u32 checksum: u32       payload
-             the checksum is over the payload and begins with the number, so that a record cannot be taken for another one
+    segment  "PMSPOOL1"  first number: u64   checksum: u32    then records, as _spool_records.py has them
 
 A record is there when its checksum is right. What a crash left half written at the end of the last segment is cut off when the lane is
 opened; damage elsewhere costs the records it hit, which are counted, and nothing else: behind a length that cannot be, the next record is
@@ -30,19 +28,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from ._spool_records import RECORD, SEARCH, data_sync, is_right, record_end, search, write_all
+
 MAGIC: Final = b"PMSPOOL1"
 _HEAD: Final = struct.Struct("<8sQI")
-_RECORD: Final = struct.Struct("<II")
 _SLOT: Final = struct.Struct(
     "<8sQQQ16sI"
 )  # magic, generation, acknowledged, end of what is in flight, lane id, checksum
 _SLOT_SIZE: Final = 64
 _READ: Final = 1 << 18
-_SEARCH: Final = 1 << 20  # bytes in which the record behind a damaged one is looked for
 _KEEP: Final = 1 << 20  # a file without events that is larger is not written on
 HEAD_SIZE: Final = _HEAD.size
-MAX_RECORD: Final = 1 << 30
-data_sync = getattr(os, "fdatasync", os.fsync)  # macOS has one of the two
 
 
 class Place(NamedTuple):
@@ -67,10 +63,6 @@ class Taken(NamedTuple):
     end: Place
     damaged: int  # records in front of the end that are lost
     mark: str = ""  # differs when the lines do
-
-
-def _checksum(number: int, payload: bytes) -> int:
-    return crc32(payload, number & 0xFFFFFFFF)
 
 
 class Lane:
@@ -188,12 +180,12 @@ class Lane:
         offset, number = _HEAD.size, segment.first
         good, good_number = offset, number
         while offset < len(data):
-            if (end := _record_end(data, offset)) <= 0:
-                if (found := _search(data, offset, number)) is None:
+            if (end := record_end(data, offset)) <= 0:
+                if (found := search(data, offset, number)) is None:
                     break
                 offset, number = found
                 continue
-            right = _is_right(data, offset, end, number)
+            right = is_right(data, offset, end, number)
             offset, number = end, number + 1
             if right:  # a damaged record in the middle is passed over, at the end it is cut off
                 good, good_number = offset, number
@@ -243,7 +235,7 @@ class Lane:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             data = "".join(f"{crc32(t.encode()):08x} {t}\n" for t in texts).encode()
-            if not _write_all(fd, data):
+            if not write_all(fd, data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(new))
             data_sync(fd)
         finally:
@@ -277,7 +269,7 @@ class Lane:
         segment, number = self.segments[-1], self.next
         if segment.size >= segment_bytes:
             return False
-        data = _RECORD.pack(len(line), crc32(line, number & 0xFFFFFFFF)) + line
+        data = RECORD.pack(len(line), crc32(line, number & 0xFFFFFFFF)) + line
         try:
             n = os.write(self._file, data)
         except OSError:
@@ -313,12 +305,12 @@ class Lane:
         segment, number = self.segments[-1], self.next
         if len(lines) == 1:
             line = lines[0]
-            data = _RECORD.pack(len(line), crc32(line, number & 0xFFFFFFFF)) + line
+            data = RECORD.pack(len(line), crc32(line, number & 0xFFFFFFFF)) + line
             number += 1
         else:
             room = max(segment_bytes - segment.size, 1)
             parts: list[bytes] = []
-            size, pack = 0, _RECORD.pack
+            size, pack = 0, RECORD.pack
             for line in lines:
                 parts.append(pack(len(line), crc32(line, number & 0xFFFFFFFF)))
                 parts.append(line)
@@ -327,7 +319,7 @@ class Lane:
                 if size >= room:
                     break
             data = b"".join(parts)
-        if not _write_all(self._file, data):
+        if not write_all(self._file, data):
             os.ftruncate(self._file, segment.size)  # never half a record
             return 0
         n = number - self.next
@@ -354,7 +346,7 @@ class Lane:
             if e.errno in (errno.ENOSPC, errno.EDQUOT):
                 return False
             raise
-        if not _write_all(fd, head):
+        if not write_all(fd, head):
             os.close(fd)
             path.unlink(missing_ok=True)
             return False
@@ -425,11 +417,11 @@ class Lane:
             begin, data = self._piece(segment, offset)
             used, full = begin, False
             while number < stop and number < ends_at:
-                end = _record_end(data, used)
+                end = record_end(data, used)
                 if end <= 0:
                     break
                 payload = data[used + 8 : end]
-                check = _RECORD.unpack_from(data, used)[1]
+                check = RECORD.unpack_from(data, used)[1]
                 if crc32(payload, number & 0xFFFFFFFF) == check:
                     if size + len(payload) > most_bytes and lines:
                         full = True
@@ -445,7 +437,7 @@ class Lane:
                 break
             if number < min(stop, ends_at) and used == begin:
                 # Damage that hides where the next record is.
-                found = _search(self._load(segment, offset, 2 * _SEARCH), 0, number)
+                found = search(self._load(segment, offset, 2 * SEARCH), 0, number)
                 if found is not None and found[1] < ends_at:
                     damaged += found[1] - number
                     offset, number = offset + found[0], found[1]
@@ -462,10 +454,10 @@ class Lane:
     def _piece(self, segment: Segment, offset: int) -> tuple[int, bytes]:
         """Bytes of the segment with at least one whole record, if there is one; the offset is at which of them."""
         first, begin, data = self._ahead
-        if first == segment.first and begin <= offset and _record_end(data, offset - begin) > 0:
+        if first == segment.first and begin <= offset and record_end(data, offset - begin) > 0:
             return offset - begin, data
         data = self._load(segment, offset, _READ)
-        length = _RECORD.unpack_from(data)[0] if len(data) >= 8 else 0
+        length = RECORD.unpack_from(data)[0] if len(data) >= 8 else 0
         if len(data) - 8 < length <= segment.size - offset - 8:
             data = self._load(segment, offset, length + 8)
         self._ahead = (segment.first, offset, data)
@@ -577,52 +569,3 @@ class Lane:
                 os.close(fd)
         self._unsynced = []
         self._file = self._cursor = self._lock = -1
-
-
-def _record_end(data: bytes, offset: int) -> int:
-    """Where the record at offset ends; 0: it is not whole, or none."""
-    if offset + _RECORD.size > len(data):
-        return 0
-    length = _RECORD.unpack_from(data, offset)[0]
-    if length == 0 or length > MAX_RECORD:
-        return 0
-    end = offset + _RECORD.size + int(length)
-    return end if end <= len(data) else 0
-
-
-def _is_right(data: bytes, offset: int, end: int, number: int) -> bool:
-    check: int = _RECORD.unpack_from(data, offset)[1]
-    return _checksum(number, data[offset + _RECORD.size : end]) == check
-
-
-def _search(data: bytes, offset: int, number: int) -> tuple[int, int] | None:
-    """Where behind damage the next record begins, and its number: the one expected there, or one of the next two."""
-    for at in range(offset, min(len(data) - _RECORD.size, offset + _SEARCH)):
-        end = _record_end(data, at)  # text is no length that can be: few places are looked at twice
-        if end > 0:
-            for n in (number, number + 1, number + 2):
-                if _is_right(data, at, end, n):
-                    return at, n
-    return None
-
-
-def _write_all(fd: int, data: bytes) -> bool:
-    """False: the disk is full; part of it may be there."""
-    done = 0
-    while done < len(data):
-        try:
-            done += os.write(fd, data[done:] if done else data)
-        except OSError as e:
-            if e.errno in (errno.ENOSPC, errno.EDQUOT):
-                return False
-            raise
-    return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Names in a folder are on the medium when this returns."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
