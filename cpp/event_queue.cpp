@@ -48,6 +48,7 @@ struct Record {
   double ts;
   PyObject *message;    // or the object
   PyObject *names;      // tuple of str; null without fields
+  PyObject *bound;      // dict of fields that were bound where it was emitted; null without any
   PyObject *values[1];  // n, null where the name is not a field (`level`); of JSON the text begins here
 };
 
@@ -80,6 +81,7 @@ namespace {
 
 PyTypeObject *queue_type;
 PyObject *s_level, *s_message, *s_ts;
+PyObject *bound_fields;          // the context variable of pymongoose.sinks.bind()
 PyObject *waker;                 // starts the workers of queues that are asleep
 std::atomic<bool> wakes{false};  // it will be called
 
@@ -91,6 +93,7 @@ void bury(Record *r) {  // lock held
   if (r->kind != kind_json) {
     Py_XDECREF(r->message);
     Py_XDECREF(r->names);
+    Py_XDECREF(r->bound);
     if (r->kind == kind_event) {
       for (Py_ssize_t i = 0; i < r->n; i++) Py_XDECREF(r->values[i]);
     }
@@ -230,6 +233,7 @@ PyObject *event_of(EventQueue *q, Record *r) {
   for (Py_ssize_t i = 0; i < r->n; i++) {
     if (r->values[i] && PyDict_SetItem(event.get(), PyTuple_GET_ITEM(r->names, i), r->values[i]) < 0) return nullptr;
   }
+  if (r->bound && PyDict_Merge(event.get(), r->bound, 0) < 0) return nullptr;  // what the call named wins
   return event.release();
 }
 
@@ -385,6 +389,15 @@ bool is_name(PyObject *name, PyObject *known, Py_ssize_t length) {
   return name == known || (PyUnicode_GET_LENGTH(name) == length && PyUnicode_Compare(name, known) == 0);
 }
 
+// The dict of bind(), which is never changed, only replaced: a new reference, or null when it is empty.
+PyObject *bound_here() {
+  PyObject *value = nullptr;
+  if (PyContextVar_Get(bound_fields, Py_None, &value) < 0) PyErr_Clear();  // of a foreign type it cannot be
+  if (value && PyDict_CheckExact(value) && PyDict_GET_SIZE(value) > 0) return value;
+  Py_XDECREF(value);
+  return nullptr;
+}
+
 PyObject *emit(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names) {
   EventQueue *q = self_of(self);
   if (n != 1 || !PyUnicode_Check(args[0])) {
@@ -420,8 +433,9 @@ PyObject *emit(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *na
   r->n = 0;
   r->message = Py_NewRef(args[0]);
   r->names = Py_XNewRef(names);
+  r->bound = bound_here();
   Keeper keeper;
-  keeper.bytes = base_bytes + text_bytes(args[0]) + field_bytes * static_cast<size_t>(fields);
+  keeper.bytes = base_bytes + text_bytes(args[0]) + field_bytes * static_cast<size_t>(fields + (r->bound ? PyDict_GET_SIZE(r->bound) : 0));
   for (; r->n < fields; r->n++) {
     PyObject *kept = nullptr;
     if (r->n != at_level && !(kept = keeper.keep(args[1 + r->n]))) {
@@ -813,7 +827,8 @@ void bind_event_queue(py::module_ &m) {
   s_message = PyUnicode_InternFromString("message");
   s_ts = PyUnicode_InternFromString("ts");
   queue_type = reinterpret_cast<PyTypeObject *>(PyType_FromModuleAndSpec(m.ptr(), &spec, nullptr));
-  if (!s_level || !s_message || !s_ts || !queue_type ||
+  bound_fields = PyContextVar_New("pymongoose.sinks", nullptr);
+  if (!s_level || !s_message || !s_ts || !queue_type || !bound_fields || PyModule_AddObjectRef(m.ptr(), "bound_fields", bound_fields) < 0 ||
       PyModule_AddObjectRef(m.ptr(), "EventQueue", reinterpret_cast<PyObject *>(queue_type)) < 0) {
     throw py::error_already_set();
   }

@@ -6,14 +6,13 @@ import asyncio
 import signal
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 
-from pymongoose.sinks import Pipeline, PostgresSink
+from pymongoose.sinks import LogMiddleware, Pipeline, PostgresSink
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--port", type=int, default=8000, help="0: a free one")
@@ -37,17 +36,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
-@app.middleware("http")
-async def tell(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-    started, status = time.perf_counter(), 500
-    try:
-        response = await proceed(request)
-        status = response.status_code
-        return response
-    finally:
-        fields = {"method": request.method, "path": request.url.path, "status": status}
-        ms = (time.perf_counter() - started) * 1000
-        log.emit("request", level="info" if status < 500 else "error", duration_ms=ms, **fields)
+app.add_middleware(LogMiddleware, pipeline=log)
 
 
 @app.get("/orders/{number}")

@@ -1,6 +1,6 @@
 """Where the C library of this package is, for build systems: ``python -m pymongoose --cmake-dir``.
 
-``python -m pymongoose pack --help``: files into a C program.
+``python -m pymongoose pack --help``: files into a C program. ``python -m pymongoose tail --help``: events of a log file.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["pack"]:
         return _pack.main(argv[1:])
+    if argv[:1] == ["tail"]:
+        from .sinks import _tail  # sinks are not loaded for the rest
+
+        return _tail.main(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m pymongoose", description=__doc__)
     choices = parser.add_mutually_exclusive_group(required=True)
     for name, (text, _) in ANSWERS.items():

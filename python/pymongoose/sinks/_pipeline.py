@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._core import EventQueue
+from .._core import EventQueue, bound_fields
 from . import _exit
 from ._backlog import Backlog
+from ._context import NOTHING
 from ._encode import encode
 from ._levels import KNOWN, NAMES, Level, level_index
 from ._outlet import Outlet
@@ -176,6 +177,8 @@ class Pipeline:
         now = self._clock()
         event: dict[str, Any] | None
         event = {"ts": now, "level": NAMES[index], "message": message, **fields}
+        for name, value in bound_fields.get(NOTHING).items():
+            event.setdefault(name, value)
         with tally.owned():  # deliveries and what became of them are counted together
             if index < self._level:
                 tally.below += 1

@@ -385,6 +385,9 @@ class Worker:
                 return False
             await asyncio.sleep(0.001)
         left = None if until is None else max(until - time.monotonic(), 0.0)
+        if starting := [task for task in self._starting if not task.done()]:
+            await asyncio.wait(starting, timeout=left)
+            left = None if until is None else max(until - time.monotonic(), 0.0)
         results = await asyncio.gather(
             *(o.sink.flush(left) for o in self.outlets if o.started), return_exceptions=True
         )
@@ -401,6 +404,9 @@ class Worker:
             if left <= 0:
                 break
             await (self._rest(min(0.005, left)) if n <= 0 else asyncio.sleep(0))
+        if any(o.durable and not o.started for o in self.outlets):  # what is on disk can still go
+            left = max(deadline - time.monotonic(), 0.0)
+            await asyncio.wait(self._starting, timeout=left)
         for task in self._starting:
             task.cancel()
         self.drop_rest()
