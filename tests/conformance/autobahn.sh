@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Autobahn test suite, both ways: its fuzzing client against our server, its fuzzing server against our client. All of it.
 #
-#   make conformance                          all 517 cases, both sides at once: 8 minutes of processor each, so about 10 on two idle cores
+#   make conformance                          all 517 cases, both sides at once: 8 minutes of processor each, so 10 on two idle cores, 20 on busy ones
 #   make conformance CASES='1.* 7.*' SIDE=server
 #   make conformance SKIP='9.* 12.* 13.*'     without the large messages and the compression: a minute
 #
