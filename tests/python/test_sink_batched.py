@@ -87,6 +87,8 @@ def test_a_batch_leaves_when_it_has_its_size() -> None:
         await put(sink, range(7))
         await sink.until(lambda: len(sink.batches) == 2)
         assert sink.batches == [[0, 1, 2], [3, 4, 5]]
+        while sink.stats().sent < 6:
+            await asyncio.sleep(0)
         assert sink.pending == 1
         assert await sink.stop() == DrainResult(sent=7)
         assert sink.batches[2:] == [[6]]
@@ -554,11 +556,15 @@ def test_the_breaker_opens_lets_one_probe_through_and_closes() -> None:
         await sink.start()
         await put(sink, [0])
         await sink.until(lambda: len(sink.tried) == 3)
-        states = {sink.stats().breaker}
+        while sink.stats().breaker != "open":
+            await asyncio.sleep(0)
         await sink.until(lambda: len(sink.tried) == 4)  # the probe, which fails
+        while sink.stats().breaker != "open":
+            await asyncio.sleep(0)
+        assert len(sink.tried) == 4
         down = False
-        await sink.until(lambda: sink.events == [0])
-        assert "open" in states
+        assert await sink.flush(20)
+        assert sink.events == [0]
         assert sink.stats().breaker == "closed"
         await sink.stop()
 
