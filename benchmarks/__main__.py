@@ -25,6 +25,7 @@ PROGRAMS = {
     "broadcast": ("1 KiB to a thousand WebSocket clients", 240),
     "tls": ("TLS beside nginx: keep-alive requests, and full handshakes", 180),
     "sinks": ("A structured event, from the call to its line in a file", 300),
+    "access_log": ("What the access log adds to a request", 60),
     "sinks_http": ("A structured event, from the call to an HTTP server", 120),
     "ws_bytes": ("Masks and UTF-8 of WebSocket messages, GB/s", 60),
     "slow_clients": ("Others beside 1,000 slow heads and 1,000 slow bodies", 240),

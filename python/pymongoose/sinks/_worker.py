@@ -27,7 +27,7 @@ T = TypeVar("T")
 Processor = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 SLICE = 512  # events between two looks at everything else on the loop
-LINGER = 0.01  # seconds until the next look at the queue, while events come
+LINGER = 0.03  # seconds until the next look at the queue, while events come
 HELD_UP = (0.001, 0.05)  # seconds between looks at sinks without room, shortest and longest
 RESTART = (0.5, 30.0)  # seconds until a sink that did not start is started again
 
