@@ -40,6 +40,7 @@ class Served:
     ) -> None:
         self.errors: list[BaseException] = []
         self.failure: BaseException | None = None
+        self._drain: float = options.pop("drain_timeout", 1.0)
         options.setdefault("error_handler", lambda exc: self.errors.append(exc))
         self.mgr = Manager(handler, **options)
         try:
@@ -54,7 +55,7 @@ class Served:
 
     def _run(self) -> None:
         try:
-            self.mgr.run(drain_timeout=1.0)
+            self.mgr.run(drain_timeout=self._drain)
         except BaseException as exc:  # noqa: BLE001  (told by stop())
             self.failure = exc
 
@@ -99,7 +100,7 @@ def serve() -> Iterator[Callable[..., Served]]:
     """serve(handler, url="http://127.0.0.1:0", *, listen={...}, **manager_options) -> Served, stopped at the end of the test.
 
     ``listen`` are further arguments of Manager.listen(), such as limits; ``url=None`` listens nowhere. Exceptions of handlers that the test
-    did not take out of ``errors`` fail it.
+    did not take out of ``errors`` fail it. ``drain_timeout`` is that of run(), 1 second by default.
     """
     made: list[Served] = []
 

@@ -498,7 +498,7 @@ def test_stop_before_run_is_not_forgotten():
 
 def test_run_finishes_deferred_requests_and_accepts_no_more(serve):
     held = Until()
-    server = serve(on_http(lambda conn, msg: held.set(conn.defer())))
+    server = serve(on_http(lambda conn, msg: held.set(conn.defer())), drain_timeout=DEADLINE)
     with server.connect() as sock, server.connect() as idle:
         sock.sendall(REQUEST)
         reply, address = held.get(), ("127.0.0.1", server.port)
@@ -516,7 +516,9 @@ def test_run_finishes_deferred_requests_and_accepts_no_more(serve):
 
 def test_run_finishes_streaming_answers(serve):
     held = Until()
-    server = serve(on_http(lambda conn, msg: held.set(conn.start_response(200))))
+    server = serve(
+        on_http(lambda conn, msg: held.set(conn.start_response(200))), drain_timeout=DEADLINE
+    )
     with server.connect() as sock:
         sock.sendall(REQUEST)
         body = held.get()
