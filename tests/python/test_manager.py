@@ -505,6 +505,7 @@ def test_run_finishes_deferred_requests_and_accepts_no_more(serve):
         server.mgr.stop()
         assert read_all(idle) == b""  # idle ones go at once
         assert server.thread.is_alive()
+        eventually(lambda: server.listener.id == 0)
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(address, DEADLINE)
         reply.reply(200, "late")
