@@ -37,12 +37,13 @@ if [ ! -x "$wstest" ]; then
   [ -z "${WSTEST:-}" ] || unavailable "$WSTEST is not there"
   mkdir -p "$home"
   python2=$(find_python2) || unavailable "the Autobahn suite needs Python 2.7, which is not there, and no pyenv that can install it"
-  {
+  (
     rm -rf "$home/venv" "$home/tools"
+    unset PYTHONPATH PYTHONHOME # of whoever runs this, under another Python
     "$python2" -m pip install --target "$home/tools" virtualenv==20.15.1 &&
       PYTHONPATH="$home/tools" "$python2" -m virtualenv "$home/venv" &&
       "$home/venv/bin/pip" install autobahntestsuite==25.10.1
-  } >>"$home/install.log" 2>&1 || unavailable "the Autobahn suite cannot be installed; see $home/install.log"
+  ) >>"$home/install.log" 2>&1 || unavailable "the Autobahn suite cannot be installed; see $home/install.log"
 fi
 [ -z "${INSTALL:-}" ] || exit 0
 
