@@ -345,7 +345,7 @@ class Out(BatchedSink):
     accepts = "json"
     async def send_lines(self, lines):
         with open(out, "ab", buffering=0) as f:
-            f.write(json.dumps([self.batch_id, [json.loads(x)["n"] for x in lines]]).encode() + b"\\n")
+            f.write(b"\\n" + json.dumps([self.batch_id, [json.loads(x)["n"] for x in lines]]).encode())
 print("up", flush=True)
 sink = Out(spool=Spool(sys.argv[1], segment_bytes=16384), batch_size=17, batch_timeout=0.001)
 log = Pipeline([sink]); log.start()
@@ -386,7 +386,7 @@ class Out(BatchedSink):
     accepts = "json"
     async def send_lines(self, lines):
         with open(sys.argv[2], "ab", buffering=0) as f:
-            f.write(json.dumps([self.batch_id, [json.loads(x)["n"] for x in lines]]).encode() + b"\\n")
+            f.write(b"\\n" + json.dumps([self.batch_id, [json.loads(x)["n"] for x in lines]]).encode())
 async def main():
     sink = Out(spool=sys.argv[1], batch_timeout=0.01)
     await sink.start(); assert await sink.flush(30); await sink.stop()
@@ -396,6 +396,8 @@ asyncio.run(main())
     finish(subprocess_of(final, tmp_path / "spool", out))
     batches: dict[str, list[int]] = {}
     for line in out.read_text().splitlines():
+        if not line.endswith("]]"):  # killed in the middle of the write: not acknowledged
+            continue
         batch_id, numbers = json.loads(line)
         assert batches.setdefault(batch_id, numbers) == numbers  # a repetition is the same batch
     arrived = [n for numbers in batches.values() for n in numbers]

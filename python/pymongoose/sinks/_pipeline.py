@@ -109,11 +109,13 @@ class Pipeline:
         self._backlog = Backlog(found) if found is not None else None
         self._lock = threading.RLock()
         self._worker: Worker | None = None
+        self._stuck: list[threading.Event] = []  # the ends of workers that were given up
         self._asleep = False  # a forked child before its first event
         self._tally = Tally()
         self._front = Tally()
         self._result = DrainResult()
         self._before = DrainResult()
+        self._held = 0  # what sinks had in their hands at the last start()
         self._outlets = [self._outlet(sink) for sink in sinks]
         names = [outlet.sink.name for outlet in self._outlets]
         if len(set(names)) != len(names):
@@ -274,7 +276,8 @@ class Pipeline:
     def _begin(self) -> None:
         if self._backlog is not None:
             self._backlog.open()
-        self._before = self._totals()
+        self._before, self._held = self._totals(), self._in_sinks()
+        self._stuck = [end for end in self._stuck if not end.is_set()]
         worker = Worker(
             self.queue,
             self._outlets,
@@ -282,6 +285,7 @@ class Pipeline:
             self._backlog,
             self._tally,
             "pymongoose-sinks",
+            self._stuck,
         )
         worker.start()
         self._worker = worker
@@ -290,8 +294,10 @@ class Pipeline:
         _exit.started(self, signals=self._signals)
 
     def stop(self, timeout: float = 5.0) -> DrainResult:
-        """Refuse further events, deliver what was accepted, and stop the sinks, all within timeout seconds (and about one more, for sinks
-        that do not come back). What is left then is on disk, where there is a spool, or counted as dropped.
+        """Refuse further events, deliver what was accepted, and stop the sinks, all within timeout seconds; then about one more goes into what
+        is to be put on disk, and two into sinks and processors that do not come back. What is left is on disk, where there is a spool, or
+        counted as dropped. Of what a sink still has in its hands when it blocks its loop nobody knows the end: it counts as dropped in the
+        result, and as pending in stats() until the sink does come back. Sinks of a pipeline that is started again wait for that, too.
 
         Blocks: in a coroutine use ``async with``, or ``await asyncio.to_thread(log.stop)``.
 
@@ -313,6 +319,8 @@ class Pipeline:
             worker.stop(timeout)
             if worker.ended.is_set():
                 worker.drop_rest()  # of those who were in the middle of emit()
+            else:
+                self._give_up(worker)
             self._worker = None
             left = 0
             if self._backlog is not None:
@@ -322,10 +330,19 @@ class Pipeline:
             self._result = DrainResult(
                 totals.sent - before.sent,
                 totals.spooled + left,
-                totals.dropped - before.dropped,
+                totals.dropped - before.dropped + max(self._in_sinks() - self._held, 0),
             )
             _exit.stopped(self)
             return self._result
+
+    def _give_up(self, worker: Worker) -> None:
+        self._tally = worker.give_up()
+        self._stuck.append(worker.ended)
+        if worker.busy:  # what it has in hand is what no other number has
+            stats = self._snapshot()
+            there = stats.sent + stats.spooled + stats.pending + stats.filtered
+            in_hand = stats.deliveries - there - sum(stats.dropped.values())
+            worker.lose([None] * in_hand, self._tally)
 
     def flush(self, timeout: float | None = 5.0) -> bool:
         """Wait until everything accepted so far is acknowledged, on disk, or counted as dropped; False when timeout seconds were not enough.
@@ -352,6 +369,7 @@ class Pipeline:
         self._lock = threading.RLock()
         self._tally = Tally()
         self._front = Tally()
+        self._stuck = []
         self._result = DrainResult()
         self.queue.reset()
         if worker is not None:
@@ -431,6 +449,9 @@ class Pipeline:
             oldest_age=oldest,
             sinks=sinks,
         )
+
+    def _in_sinks(self) -> int:
+        return sum(outlet.sink.pending for outlet in self._outlets)
 
     def _totals(self) -> DrainResult:
         sent = spooled = 0

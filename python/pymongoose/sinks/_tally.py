@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(slots=True)
@@ -45,6 +45,17 @@ class Tally:
     def drop(self, reason: str, n: int = 1) -> None:
         if n:
             self.dropped[reason] = self.dropped.get(reason, 0) + n
+
+    def add(self, other: Tally) -> None:
+        """What was counted apart, for this one to have all of it or nothing."""
+        self.extra += other.extra
+        self.filtered += other.filtered
+        for reason, n in other.dropped.items():
+            self.drop(reason, n)
+
+    def copy(self) -> Tally:
+        """The same numbers."""
+        return replace(self, dropped=dict(self.dropped), refused=dict(self.refused))
 
     def refuse(self, reason: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1

@@ -26,7 +26,11 @@ logger = logging.getLogger("pymongoose.sinks")
 T = TypeVar("T")
 Processor = Callable[[dict[str, Any]], dict[str, Any] | None]
 
-SLICE = 512  # events between two looks at everything else on the loop
+SLICE = 512  # events between two looks at everything else on the loop, at most
+FIRST = 32  # the same at the beginning, while nobody knows how long they take
+AWAY = 0.02  # seconds that a slice is to take at most
+LAST = 1.0  # seconds behind stop()'s deadline in which what is left is still put on disk
+PATIENCE = 2.0  # seconds behind it after which a worker that is stuck is given up
 LINGER = 0.03  # seconds until the next look at the queue, while events come
 HELD_UP = (0.001, 0.05)  # seconds between looks at sinks without room, shortest and longest
 RESTART = (0.5, 30.0)  # seconds until a sink that did not start is started again
@@ -72,6 +76,7 @@ class Worker:
         backlog: Overflowing | None,
         tally: Tally,
         name: str,
+        before: Sequence[threading.Event] = (),
     ) -> None:
         self.queue = queue
         self.outlets = outlets
@@ -82,6 +87,15 @@ class Worker:
             outlet.ending = False
         self.loop = asyncio.new_event_loop()
         self.ended = threading.Event()
+        self._before = (
+            before  # the ends of workers that were given up: until then the sinks are theirs
+        )
+        self.door = threading.Lock()  # held while deliveries change hands
+        self.gone = False  # given up: what it does counts no more
+        self._left: list[Outlet] = []  # then it still has to stop those
+        self.busy = False  # has events in hand that nobody has counted yet
+        self._slice = FIRST
+        self._spools = backlog is not None or any(o.spools for o in outlets)
         durable = any(o.durable for o in outlets)
         self._all_get_all = all(o.matches is None for o in outlets) and bool(outlets)
         # Then batches go through as they are, and perhaps no event need be seen as a dict at all.
@@ -124,7 +138,32 @@ class Worker:
         self._deadline = time.monotonic() + timeout
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._ring)
-        return self.ended.wait(timeout + 2.0)
+        return self.ended.wait(timeout + PATIENCE)
+
+    def give_up(self) -> Tally:
+        """It does not come back from somebody's call: count, in its tally's place, what is in the queue. From now on it moves no event, and
+        what it counts is nobody's; its sinks it stops when it does come back."""
+        logger.error(
+            "the worker of a pipeline does not come back: a processor, a route or a sink blocks it"
+        )
+        in_time = self.door.acquire(timeout=PATIENCE)  # a sink may hang in offer()
+        self.gone = True
+        if in_time:
+            self.door.release()
+        tally = self.tally.copy()
+        for outlet in self.outlets:
+            if outlet.started:
+                self._left.append(outlet)
+                outlet.started = False
+            outlet.end()
+        while batch := self.queue.drain(SLICE):
+            for item in batch:  # what did not see the processors must not go to disk
+                disk = self.backlog if item.__class__ is Ready else None
+                if disk is None or not disk.append(_line(item.event)):
+                    self.lose((item,), tally)
+        counters = self.queue.counters()
+        tally.drained = counters["accepted"] - counters["evicted"]
+        return tally
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything emitted so far is acknowledged, on disk, or counted as lost."""
@@ -147,7 +186,7 @@ class Worker:
         if timeout is not None:
             done.wait(timeout + 0.5)
         else:
-            while not done.wait(1.0) and not self.ended.is_set():
+            while not done.wait(1.0) and not self.ended.is_set() and not self.gone:
                 pass
         return bool(out and out[0])
 
@@ -207,13 +246,14 @@ class Worker:
     async def _carry_on(self) -> None:
         held, idle = 0, True
         while self._deadline is None:
+            size = self._slice
             n = self.step()
             if n < 0:
                 await self._held_up(held)
                 held += 1
                 continue
             held = 0
-            if n >= SLICE:
+            if n >= size:
                 idle = False
                 await asyncio.sleep(0)
             elif n > 0 or not idle:  # once more after the last event
@@ -234,35 +274,47 @@ class Worker:
 
     def step(self) -> int:
         """Move one slice. The number of events, or -1: no sink has room."""
+        began, size = time.monotonic(), self._slice
         stuck = 0
         moved = False
-        for outlet in self.outlets:
-            if before := len(outlet.carry):
-                stuck += not outlet.relieve()
-                moved = moved or len(outlet.carry) < before
+        with self.door:
+            if self.gone:
+                return 0
+            for outlet in self.outlets:
+                if before := len(outlet.carry):
+                    stuck += not outlet.relieve()
+                    moved = moved or len(outlet.carry) < before
         if stuck and stuck == len(self.outlets):
-            return SLICE if moved else -1
+            return size if moved else -1
+        self.busy = True
         batch: list[Any]
-        if self._lines_only:
-            batch = self.queue.drain_lines(SLICE, *LINES)
-        else:
-            batch = self.queue.drain(SLICE)
+        batch = self.queue.drain_lines(size, *LINES) if self._lines_only else self.queue.drain(size)
         n = len(batch)
-        if n < SLICE:
+        if n < size:
             self._emptied = time.monotonic()
         if n:
             self.tally.drained += n
             self._deliver(batch)
-        elif self.backlog is not None and not stuck and len(self.backlog):
-            return self._replay(self.backlog)
+        self.busy = False
+        if not n and self.backlog is not None and not stuck and len(self.backlog):
+            return self._replay(self.backlog, size)
+        self._pace(n, time.monotonic() - began)
         return n
 
-    def _replay(self, backlog: Overflowing) -> int:
+    def _pace(self, n: int, seconds: float) -> None:
+        """The slower events are, the fewer are a slice: the sinks want their turn on the loop, and stop() has a deadline."""
+        if seconds > AWAY:
+            self._slice = max(int(self._slice * max(AWAY / seconds, 0.125)), 1)
+        elif n == self._slice < SLICE and seconds < AWAY / 4:
+            self._slice = min(2 * n, SLICE)
+
+    def _replay(self, backlog: Overflowing, size: int) -> int:
         try:
-            mark, batch = backlog.take(SLICE)
+            mark, batch = backlog.take(size)
             if batch:
                 self._deliver(batch)
-                backlog.done(mark)
+                if not self.gone:
+                    backlog.done(mark)
         except Exception:  # noqa: BLE001  (a disk that fails; the queue goes on)
             complain("the overflow spool cannot be read")
             return 0
@@ -272,24 +324,45 @@ class Worker:
         """Seconds that the oldest event in the queue has been there, at most."""
         return time.monotonic() - self._emptied if len(self.queue) else 0.0
 
+    def _is_late(self) -> bool:
+        """stop() waits no longer for what is still to be done with events."""
+        if self._deadline is None:
+            return False
+        return time.monotonic() >= self._deadline + (LAST if self._spools else 0.0)
+
     def _deliver(self, batch: list[Any]) -> None:
+        if self._deadline is not None and self._is_late():
+            self.lose(batch, self.tally)
+            return
         if self._plain:
-            self.tally.extra += len(batch) * (len(self.outlets) - 1)
-            self._hand_out([(outlet, batch) for outlet in self.outlets])
+            self._to_all(batch, self.outlets)
             return
         fresh: list[Any] = []
         ready: list[Any] = []
-        for item in batch:
+        for i, item in enumerate(batch):
             if item.__class__ is Ready:
                 ready.append(item.event)
             elif not self.processors:
                 fresh.append(item)
             elif (event := self.process(item, self.tally)) is not None:
                 fresh.append(event)
+            if self._deadline is not None and self._is_late():
+                self.lose(batch[i + 1 :], self.tally)
+                break
         if ready:
             self._route(ready, [o for o in self.outlets if not o.durable])
         if fresh:
             self._route(fresh, self.outlets)
+
+    def lose(self, items: Sequence[Any], tally: Tally) -> None:
+        """Count events that there was no time for, once for each sink they would have gone to; for one, where only routes know that."""
+        others = sum(not o.durable for o in self.outlets)
+        for item in items:
+            n = others if item.__class__ is Ready else len(self.outlets)
+            if not self._all_get_all:
+                n = 1
+            tally.extra += n - 1
+            tally.drop("deadline", n)
 
     def process(self, item: Any, tally: Tally) -> dict[str, Any] | None:
         """An event as the processors leave it; None, and counted, when that is not at all. Also on threads that emit to disk."""
@@ -306,7 +379,7 @@ class Worker:
             return None
         return event
 
-    def _hand_out(self, portions: list[tuple[Outlet, list[Any]]]) -> None:
+    def _hand_out(self, portions: list[tuple[Outlet, list[Any]]], counts: Tally) -> None:
         """Each outlet its events; a list that several have is converted once."""
         lines: dict[int, list[bytes]] = {}
         dicts: dict[int, list[dict[str, Any]]] = {}
@@ -315,20 +388,30 @@ class Worker:
             if outlet.json:
                 if key not in lines:
                     lines[key] = encode_all(events)
-                outlet.push(lines[key], events)
-            else:
-                if key not in dicts:
-                    dicts[key] = [decode(e) if e.__class__ is bytes else e for e in events]
-                outlet.push(dicts[key], events)
+            elif key not in dicts:
+                dicts[key] = [decode(e) if e.__class__ is bytes else e for e in events]
+        with self.door:
+            if self.gone:
+                return
+            self.tally.add(counts)
+            for outlet, events in portions:
+                outlet.push((lines if outlet.json else dicts)[id(events)], events)
+
+    def _to_all(self, events: list[Any], outlets: Sequence[Outlet]) -> None:
+        counts = Tally(extra=len(events) * (len(outlets) - 1))
+        self._hand_out([(outlet, events) for outlet in outlets], counts)
 
     def _route(self, events: list[Any], outlets: Sequence[Outlet]) -> None:
         """Each outlet those events that it is to have; an event that nobody has is filtered."""
         if self._all_get_all and outlets:
-            self.tally.extra += len(events) * (len(outlets) - 1)
-            self._hand_out([(outlet, events) for outlet in outlets])
+            self._to_all(events, outlets)
             return
         chosen: list[list[Any]] = [[] for _ in outlets]
-        for event in events:
+        counts = Tally()
+        for i, event in enumerate(events):
+            if self._deadline is not None and self._is_late():
+                self.lose(events[i:], counts)
+                break
             shown = None
             places = 0
             for outlet, portion in zip(outlets, chosen, strict=True):
@@ -337,17 +420,17 @@ class Worker:
                         shown = with_level(event)
                     wanted = self.wants(outlet, shown)
                     if wanted is None:
-                        self.tally.drop("route_error")
+                        counts.drop("route_error")
                         places += 1
                     if not wanted:
                         continue
                 portion.append(event)
                 places += 1
             if places:
-                self.tally.extra += places - 1
+                counts.extra += places - 1
             else:
-                self.tally.filtered += 1
-        self._hand_out(list(zip(outlets, chosen, strict=True)))
+                counts.filtered += 1
+        self._hand_out(list(zip(outlets, chosen, strict=True)), counts)
 
     def wants(self, outlet: Outlet, event: dict[str, Any]) -> bool | None:
         """Whether a route lets an event through. None: it raised, and the delivery is lost."""
@@ -361,6 +444,8 @@ class Worker:
 
     async def _start_sink(self, outlet: Outlet) -> None:
         wait = RESTART[0]
+        while not all(end.is_set() for end in self._before):
+            await asyncio.sleep(HELD_UP[1])
         while not outlet.started:
             try:
                 await outlet.sink.start()
@@ -414,24 +499,43 @@ class Worker:
         self.drop_rest()
 
     def drop_rest(self) -> None:
-        """What is still in the queue goes to disk where there is one, and is lost otherwise."""
-        for outlet in self.outlets:
-            outlet.end()
-        while batch := self.queue.drain(SLICE):
+        """What is still in the queue goes to disk where there is one and time for it, and is lost otherwise."""
+        with self.door:
+            if self.gone:
+                return
+            for outlet in self.outlets:
+                outlet.end()
+        self.busy = True
+        while not self.gone:
+            began, late = time.monotonic(), self._is_late()
+            batch = self.queue.drain(SLICE if late else self._slice)
+            if not batch:
+                break
             self.tally.drained += len(batch)
-            if self.backlog is None:
+            if self.backlog is None or late:
                 self._deliver(batch)
-                continue
-            for item in batch:
-                ready = item.__class__ is Ready
-                event = item.event if ready else item
-                if ready or (event := self.process(event, self.tally)) is not None:
-                    line = event if event.__class__ is bytes else encode(event)
-                    if not self.backlog.append(line):
+            else:
+                self._keep(batch, self.backlog)
+            self._pace(len(batch), time.monotonic() - began)
+        self.busy = False
+
+    def _keep(self, batch: list[Any], backlog: Overflowing) -> None:
+        for i, item in enumerate(batch):
+            if self._is_late():
+                self.lose(batch[i:], self.tally)
+                return
+            ready = item.__class__ is Ready
+            event = item.event if ready else item
+            if ready or (event := self.process(event, self.tally)) is not None:
+                line = _line(event)
+                with self.door:
+                    if self.gone:
+                        return
+                    if not backlog.append(line):
                         self.tally.drop("deadline")
 
     async def _stop_sink(self, outlet: Outlet, deadline: float, *, half: bool = False) -> None:
-        if not (outlet.started or outlet.spools or half):
+        if not (outlet.started or outlet.spools or half or outlet in self._left):
             return
         sink = outlet.sink
         left = max(deadline - time.monotonic(), 0.0)
@@ -451,6 +555,10 @@ class Worker:
         except (Exception, asyncio.CancelledError):  # noqa: BLE001
             complain(f"sink {sink.name} did not stop cleanly")
         outlet.started = False
+
+
+def _line(event: Any) -> bytes:
+    return event if event.__class__ is bytes else encode(event)
 
 
 def with_level(event: Any) -> dict[str, Any]:

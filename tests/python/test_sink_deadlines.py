@@ -1,0 +1,253 @@
+"""stop() when there is more to do than time for it: it comes back, and every accepted event is sent, on disk, filtered, or counted."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+
+import pytest
+
+from pymongoose.sinks import BatchedSink, DrainResult, Pipeline, Sink, Spool, _worker
+
+WAIT = 30.0
+
+
+class Lines(Sink):
+    """Takes everything at once."""
+
+    accepts = "json"
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.got = 0
+
+    def offer(self, events, lines):
+        self.got += len(lines)
+        self._sent += len(lines)
+        return len(lines)
+
+
+class Events(Lines):
+    accepts = "dict"
+
+    def offer(self, events, lines):
+        return super().offer((), events)
+
+
+class Route:
+    def __init__(self, sink, matches):
+        self.sink = sink
+        self.matches = matches
+
+
+class Slow:
+    """A value that takes its time to be rendered."""
+
+    def __init__(self):
+        self.rendered = 0
+
+    def __str__(self):
+        self.rendered += 1
+        time.sleep(0.005)
+        return "slow"
+
+
+class Gate:
+    """Lets nobody through before open(); says when somebody has come."""
+
+    def __init__(self):
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, event):
+        self.reached.set()
+        self.opened.wait(WAIT)
+        return event
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A worker that does not come back is given up soon."""
+    monkeypatch.setattr(_worker, "PATIENCE", 0.1)
+
+
+def accounts_for(log, accepted):
+    stats = log.stats()
+    assert stats.accepted == accepted
+    assert (stats.pending, stats.queued) == (0, 0)
+    assert stats.deliveries == stats.sent + stats.spooled + stats.filtered + sum(
+        stats.dropped.values()
+    )
+    return stats
+
+
+def slow(event):
+    slow.calls += 1
+    time.sleep(0.005)
+    return event
+
+
+@pytest.mark.parametrize("kind", [Lines, Events])
+def test_a_slow_processor_does_not_keep_stop_and_what_it_did_not_see_is_counted(kind):
+    sink = kind()
+    log = Pipeline([sink], processors=[slow])
+    log.start()
+    slow.calls = 0
+    assert sum(log.emit("m", n=n) for n in range(3000)) == 3000
+    result = log.stop(0.1)
+    assert slow.calls < 1500  # and not all of them, which takes 15 s
+    assert result == DrainResult(sink.got, 0, 3000 - sink.got)
+    assert accounts_for(log, 3000).dropped == {"deadline": 3000 - sink.got}
+
+
+def test_slow_encoding_does_not_keep_stop_and_what_was_not_encoded_is_counted():
+    sink, value = Lines(), Slow()
+    log = Pipeline([sink])
+    log.start()
+    assert sum(log.emit("m", value=value) for _ in range(3000)) == 3000
+    result = log.stop(0.1)
+    assert value.rendered < 1500
+    assert result == DrainResult(sink.got, 0, 3000 - sink.got)
+    accounts_for(log, 3000)
+
+
+def test_a_slow_route_does_not_keep_stop_and_sums_are_exact_for_several_sinks():
+    sink, other = Lines(), Events()
+
+    def odd(event):
+        time.sleep(0.005)
+        return event["n"] % 2
+
+    log = Pipeline([Route(sink, odd), other])
+    log.start()
+    for n in range(3000):
+        assert log.emit("m", n=n)
+    result = log.stop(0.1)
+    stats = accounts_for(log, 3000)
+    assert result.sent == sink.got + other.got < 1500
+    assert result.dropped == stats.dropped["deadline"] == stats.deliveries - result.sent
+
+
+def test_with_a_spool_the_rest_is_on_disk_unless_even_that_takes_too_long(tmp_path):
+    log = Pipeline([Lines()], processors=[slow], spool=Spool(tmp_path / "a"), overflow="spool")
+    log.start()
+    slow.calls = 0
+    for n in range(3000):
+        assert log.emit("m", n=n)
+    result = log.stop(0.1)
+    assert slow.calls < 1500
+    assert result.spooled > 0
+    assert result.sent + result.spooled + result.dropped == 3000
+    assert accounts_for(log, 3000).spooled == result.spooled
+
+
+def test_slices_are_as_small_as_events_are_slow():
+    """So that sinks get their turn on the loop."""
+    turns = []
+    ticks = threading.Event()
+
+    class Ticking(Events):
+        async def start(self):
+            self.task = asyncio.get_running_loop().create_task(self.tick())
+
+        async def tick(self):
+            while True:
+                turns.append(slow.calls)
+                ticks.set()
+                await asyncio.sleep(0)
+
+        async def stop(self):
+            self.task.cancel()
+
+    slow.calls = 0
+    log = Pipeline([Ticking()], processors=[slow])
+    log.start()
+    assert ticks.wait(WAIT)
+    for n in range(200):
+        assert log.emit("m", n=n)
+    assert log.flush(WAIT)
+    log.stop(WAIT)
+    assert max(b - a for a, b in itertools.pairwise(turns)) < 100
+
+
+def test_a_worker_that_is_stuck_is_given_up_and_what_it_holds_is_counted(gate, impatient, caplog):
+    sink, other = Lines(), Events()
+    log = Pipeline([sink, other], processors=[gate])
+    log.start()
+    for n in range(2000):
+        assert log.emit("m", n=n)
+    assert gate.reached.wait(WAIT)
+    result = log.stop(0.1)
+    assert result == DrainResult(0, 0, 4000)
+    stats = accounts_for(log, 2000)
+    assert stats.dropped == {"deadline": 4000}
+    assert "does not come back" in caplog.text
+    gate.opened.set()  # what it does now counts no more
+    _ended("pymongoose-sinks")
+    assert log.stats() == stats
+    assert (sink.got, other.got) == (0, 0)
+
+
+def test_after_a_stuck_worker_the_pipeline_starts_again_when_its_sinks_are_free(gate, impatient):
+    sink = Batches(batch_size=10)
+    log = Pipeline([sink], processors=[gate])
+    log.start()
+    for n in range(100):
+        assert log.emit("m", n=n)
+    assert gate.reached.wait(WAIT)
+    assert log.stop(0.1) == DrainResult(0, 0, 100)
+    log.start()
+    for n in range(100, 150):
+        assert log.emit("m", n=n)
+    gate.opened.set()
+    assert log.flush(WAIT)
+    assert log.stop(WAIT) == DrainResult(50, 0, 0)
+    assert sink.got == list(range(100, 150))
+    assert accounts_for(log, 150).dropped == {"deadline": 100}
+
+
+class Batches(BatchedSink):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.got = []
+        self.hold = self.held = None
+
+    async def send_batch(self, batch):
+        if self.hold is not None:
+            self.held.set()
+            self.hold.wait(WAIT)  # on the loop, as it should not
+        self.got += [event["n"] for event in batch]
+
+
+def test_a_sink_that_blocks_the_loop_keeps_its_events_and_stop_counts_them_as_dropped(impatient):
+    sink = Batches(batch_size=10)
+    sink.hold, sink.held = threading.Event(), threading.Event()
+    log = Pipeline([sink])
+    log.start()
+    for n in range(10):
+        assert log.emit("m", n=n)
+    assert sink.held.wait(WAIT)
+    for n in range(10, 30):
+        assert log.emit("m", n=n)
+    assert log.stop(0.1) == DrainResult(0, 0, 30)
+    stats = log.stats()
+    assert (stats.pending, stats.queued, stats.dropped) == (10, 0, {"deadline": 20})
+    sink.hold.set()
+    _ended("pymongoose-sinks")
+    assert accounts_for(log, 30).sent == 10  # it was on its way, and did arrive
+
+
+def _ended(name):
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(WAIT)
+            assert not thread.is_alive()
