@@ -155,6 +155,29 @@ def test_extra_fields_with_reserved_names_are_kept_under_another(kept: Any, app_
     assert (events[0]["level"], events[0]["level_"], events[0]["ts_"]) == ("info", "x", "y")
 
 
+def test_a_logging_that_enters_the_handlers_lock_unasked_can(kept: Any) -> None:
+    log, events = kept
+    handler = LoggingHandler(log)
+    record = logging.makeLogRecord({"name": "app", "levelno": logging.INFO, "msg": "m"})
+    with handler.lock:  # type: ignore[union-attr]  # as Handler.handle() of Python 3.13.0 does
+        handler.emit(record)
+    handler.acquire()
+    handler.release()
+    assert log.flush()
+    assert [e["message"] for e in events] == ["m"]
+
+
+def test_attributes_and_extras_of_any_name_find_a_place(kept: Any, app_log: Any) -> None:
+    log, events = kept
+    app_log.addHandler(LoggingHandler(log, fields=("message", "levelname", "ts", "level")))
+    app_log.info("plain", extra={7: "seven", None: "none"})
+    assert log.flush()
+    assert events[0]["message"] == "plain"
+    assert (events[0]["7"], events[0]["None"]) == ("seven", "none")
+    assert {"message_", "ts_", "level_"} <= set(events[0])
+    assert events[0]["levelname"] == "INFO"
+
+
 def test_a_record_that_cannot_be_formatted_harms_nobody(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 # What every record has; all else came by extra=.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_FORBIDDEN = frozenset(["message"])  # names that emit() keeps for itself
+
+
+class _NoLock:
+    """Where :mod:`logging` expects a lock: some of its versions enter it without looking whether there is one."""
+
+    def acquire(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class LoggingHandler(logging.Handler):
@@ -53,7 +64,7 @@ class LoggingHandler(logging.Handler):
 
     def createLock(self) -> None:
         """No lock: the pipeline takes events from any thread."""
-        self.lock = None
+        self.lock = _NoLock()  # type: ignore[assignment]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by :mod:`logging`."""
@@ -70,9 +81,9 @@ class LoggingHandler(logging.Handler):
         event: dict[str, Any] = {"ts": record.created, "logger": record.name}
         for name, value in vars(record).items():
             if name not in _OWN:
-                event[_free(name)] = value
+                event[_free(str(name))] = value
         for name in self._fields:
-            event[name] = getattr(record, name, None)
+            event[_free(name)] = getattr(record, name, None)
         if record.exc_info and record.exc_info[0] is not None:
             event["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
         elif record.exc_text:
