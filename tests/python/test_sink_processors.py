@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import enum
+import json
+import sys
+from collections import ChainMap, OrderedDict, UserDict, UserList, deque, namedtuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import PurePosixPath
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +31,7 @@ from pymongoose.sinks import (
     hashed,
     masked,
 )
+from pymongoose.sinks._encode import _by_json, encode
 
 
 def event(**fields: Any) -> dict[str, Any]:
@@ -176,6 +187,204 @@ def test_secrets_in_keys_bytes_and_objects_are_found() -> None:
     assert "bob@example.com" not in str(out)
 
 
+MAIL, CARD, HIDDEN = "bob@example.com", 4111111111111111, "hunter2"
+
+
+class Text(str):
+    pass
+
+
+class Key(enum.Enum):
+    PASSWORD = "password"
+
+
+class TextKey(str, enum.Enum):
+    PASSWORD = "password"
+
+
+class Mail(enum.Enum):
+    BOB = MAIL
+
+
+class Login:
+    """Shows what it has, as most reprs do."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Login(user='bob', password={self.value!r})"
+
+
+class Held(Login):
+    def __repr__(self) -> str:
+        return f"Held({self.value!r})"
+
+
+@dataclass
+class Data:
+    password: Any = None
+    value: Any = None
+
+
+@dataclass(slots=True)
+class Slots:
+    password: Any = None
+    value: Any = None
+
+
+class Lazy(Mapping[str, Any]):
+    def __init__(self, of: dict[str, Any]) -> None:
+        self.of = of
+
+    def __getitem__(self, key: str) -> Any:
+        return self.of[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.of)
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+
+Named = namedtuple("Named", ["password", "value"])  # noqa: PYI024  (what others have)
+
+KEYS: list[Any] = [
+    "password",
+    "PassWord",
+    b"password",
+    Text("password"),
+    Key.PASSWORD,
+    TextKey.PASSWORD,
+    ("password", 1),
+    "db.password",
+    "password.old",
+]
+LEAVES: list[Any] = [
+    MAIL,
+    MAIL.encode(),
+    bytearray(MAIL.encode()),
+    memoryview(MAIL.encode()),
+    Text(MAIL),
+    Mail.BOB,
+    PurePosixPath("/home") / MAIL,
+    ValueError(MAIL),
+    f"\ud800 {MAIL}",
+    CARD,
+    float(CARD),
+    Decimal(CARD),
+    str(CARD),
+    Held(MAIL),
+    Held({"password": HIDDEN}),
+    Login(HIDDEN),
+    [("password", HIDDEN)],
+    [(b"password", HIDDEN.encode())],
+    ["x", None, 1.5, True, 10**30],
+]
+HOLDERS: list[Any] = [
+    lambda v: [v],
+    lambda v: (v, 1),
+    lambda v: deque([v]),
+    lambda v: UserList([v]),
+    lambda v: {"a": v}.values(),
+    lambda v: {"a": v}.items(),
+    lambda v: {"a": v, MAIL: 1, CARD: 2, (MAIL,): 3, MAIL.encode(): 4},
+    lambda v: OrderedDict(a=v),
+    lambda v: UserDict(a=v),
+    lambda v: MappingProxyType({"a": v}),
+    lambda v: ChainMap({"a": v}),
+    lambda v: Lazy({"a": v, "password": HIDDEN}),
+    lambda v: Data(HIDDEN, v),
+    lambda v: Slots(HIDDEN, v),
+    lambda v: Named(HIDDEN, v),
+    lambda v: SimpleNamespace(password=HIDDEN, value=v),
+    lambda v: Held(v),
+    lambda v: Login(v),
+]
+SECRETS = st.recursive(
+    st.sampled_from(LEAVES) | st.sampled_from(KEYS).map(lambda k: {k: HIDDEN}),
+    lambda inner: st.one_of(
+        st.builds(lambda hold, v: hold(v), st.sampled_from(HOLDERS), inner),
+        st.builds(lambda k, v: {k: [v, HIDDEN], "b": 1}, st.sampled_from(KEYS), inner),
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "password", MAIL, "user.password"]), SECRETS))
+@settings(max_examples=300, deadline=None)
+def test_no_type_and_no_nesting_carries_a_secret_past_redaction(fields: dict[str, Any]) -> None:
+    out = Redact(["password"], presets=["pii", "pci"])(event(**fields))
+    for line in (encode(out), _by_json(out)):
+        assert json.loads(line)["message"] == "m"
+        for secret in (MAIL, str(CARD), HIDDEN):
+            assert secret not in line.decode()
+
+
+@pytest.mark.parametrize("hold", HOLDERS)
+def test_what_is_no_secret_survives_in_every_container(hold: Any) -> None:
+    fields = {"value": hold({"status": 200, "note": "all is well"})}
+    line = encode(Redact(["password"], presets=["pii"])(event(**fields)))
+    if isinstance(fields["value"], Login) and not isinstance(fields["value"], Held):
+        assert json.loads(line)["value"] == "[redacted]"  # it shows a password
+    else:
+        assert b"all is well" in line
+
+
+def test_values_that_cannot_change_keep_their_type_and_times_are_no_cards() -> None:
+    kept = event(
+        when=datetime(2026, 1, 2), price=Decimal("1.5"), data=b"x", us=1_732_673_023_445_217
+    )
+    out = Redact(["password"], presets=["pii", "pci"])(dict(kept))
+    assert out == kept
+    assert type(out["when"]) is datetime
+
+
+def test_numbers_are_searched_for_patterns_of_ones_own() -> None:
+    out = Redact(patterns=[r"\b\d{9}\b"])(event(id=123456789, n=12345, deep=[123456789, 1.5]))
+    assert (out["id"], out["n"], out["deep"]) == ("[redacted]", 12345, ["[redacted]", 1.5])
+
+
+def test_what_is_nested_in_itself_or_too_deep_is_cut_off() -> None:
+    loop: dict[str, Any] = {"password": HIDDEN}
+    loop.update(a=loop, b=[loop, loop], c={"d": loop})
+    deep: Any = {"password": HIDDEN}
+    for _ in range(60):
+        deep = [deep]
+    for process in (Redact(["password"]), Truncate()):
+        out = process(event(loop=loop, deep=deep))
+        assert "…" in json.dumps(json.loads(encode(out)), ensure_ascii=False)
+    assert HIDDEN.encode() not in encode(Redact(["password"])(event(loop=loop, deep=deep)))
+    assert b'"a":"..."' in encode(event(loop=loop))
+
+
+def test_a_value_whose_str_raises_does_not_cost_the_event() -> None:
+    class Bad:
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    out = Redact(["password"], presets=["pii"], replace=masked())(event(a=Bad(), password=Bad()))
+    assert "Bad: str() raised RuntimeError" in out["a"]
+    assert out["message"] == "m"
+    assert Truncate(50)(event(a=Bad()))["message"] == "m"
+
+
+def test_a_secret_at_the_bound_of_what_is_searched_is_not_cut_in_two() -> None:
+    redact = Redact(presets=["pii"], max_text=20)
+    for before in range(30):
+        note = redact(event(note=" " * before + MAIL + " " * 500))["note"]
+        assert "bob@" not in note
+        assert note.endswith("…")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\\n"])
+def test_private_keys_are_found_whole_escaped_and_cut_off(newline: str) -> None:
+    lines = ["-----BEGIN RSA PRIVATE KEY-----", "MIIEpAIBAAKCAQEA", "-----END RSA PRIVATE KEY-----"]
+    redact = Redact(presets=["credentials"])
+    for text in (newline.join(lines), newline.join(lines[:2])):
+        assert "MIIE" not in redact(event(note=f"key: {text}"))["note"]
+
+
 def test_replacements_can_mask_or_hash() -> None:
     assert (
         Redact(patterns=["card"], replace=masked(4))(event(n="4111111111111111"))["n"]
@@ -192,10 +401,24 @@ def test_ts_level_and_kept_fields_are_left_alone() -> None:
     assert redact(event(email="a@example.com")) == event(email="a@example.com")
 
 
-@pytest.mark.parametrize("pattern", ["(a+)+b", "(a*)*", "(?:x+y*)+", "([a-z]+)*@", "("])
+@pytest.mark.parametrize(
+    "pattern", ["(a+)+b", "(a*)*", "(?:x+y*)+", "([a-z]+)*@", "(", r"(\w{1,8})+!"]
+)
 def test_patterns_that_could_take_forever_are_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="pattern"):
         Redact(patterns=[pattern])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="new in 3.11")
+@pytest.mark.parametrize("pattern", ["(?>a+)+b", "(?:a++)+b", "(?:(?>(?:a+)))*b"])
+def test_patterns_of_newer_kinds_are_refused_too(pattern: str) -> None:
+    with pytest.raises(ValueError, match="repeats"):
+        Redact(patterns=[pattern])
+
+
+def test_a_repetition_within_a_condition_is_seen() -> None:
+    with pytest.raises(ValueError, match="repeats"):
+        Redact(patterns=[r"(?:(x)?(?(1)a+|b+))+c"])
 
 
 @given(st.text(alphabet="abe@.-+ 0123456789:/eyJ_=", max_size=3000))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date, datetime, time
+from enum import Enum
 from typing import Any
 
 from .._core import EventQueue
@@ -19,6 +21,8 @@ else:
 def shown(value: object) -> Any:
     """What stands in JSON for a value that JSON does not know: sets are lists, bytes are text, the rest is ``str()``."""
     try:
+        if type(value) in (datetime, date, time):
+            return value.isoformat()  # type: ignore[attr-defined]
         if isinstance(value, (set, frozenset)):
             return list(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
@@ -28,10 +32,22 @@ def shown(value: object) -> Any:
         return f"<{type(value).__name__}: str() raised {type(e).__name__}>"
 
 
-def _plain(value: object, depth: int = 0) -> Any:
+class _Walk:
+    """The containers around a value, and how many more values may come: neither a cycle nor one list in a thousand places has no end."""
+
+    __slots__ = ("above", "left")
+
+    def __init__(self) -> None:
+        self.above: set[int] = set()
+        self.left = 1_000_000
+
+
+def _plain(value: object, depth: int = 0, walk: _Walk | None = None) -> Any:
     """Anything as what every encoder takes: finite numbers, clean text, keys of text, no cycles."""
     if value is None or value is True or value is False:
         return value
+    if isinstance(value, Enum):  # as orjson has it, and so are dataclasses and times
+        return _plain(value.value, depth + 1, walk) if depth <= 100 else "..."
     if isinstance(value, str):
         return str.encode(value, "utf-8", "replace").decode()
     if isinstance(value, int):
@@ -40,13 +56,32 @@ def _plain(value: object, depth: int = 0) -> Any:
     if isinstance(value, float):
         f = float(value)
         return f if f - f == 0.0 else None
-    if depth > 100:
-        return "..."
     if isinstance(value, dict):
-        return {_key(k): _plain(v, depth + 1) for k, v in list(value.items())}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v, depth + 1) for v in list(value)]
-    return shown(value)
+        pairs: list[tuple[Any, Any]] | None = list(value.items())
+        items: list[Any] = []
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        pairs, items = None, list(value)
+    elif hasattr(type(value), "__dataclass_fields__"):
+        pairs, items = fields_of(value), []
+    else:
+        return shown(value)
+    walk = _Walk() if walk is None else walk
+    if depth > 100 or id(value) in walk.above or walk.left < 0:
+        return "..."
+    walk.left -= len(items) if pairs is None else len(pairs)
+    walk.above.add(id(value))
+    try:
+        if pairs is None:
+            return [_plain(v, depth + 1, walk) for v in items]
+        return {key_text(k): _plain(v, depth + 1, walk) for k, v in pairs}
+    finally:
+        walk.above.discard(id(value))
+
+
+def fields_of(value: Any) -> list[tuple[str, Any]]:
+    """What stands in JSON for an instance of a dataclass."""
+    names = [n for n in type(value).__dataclass_fields__ if not n.startswith("_")]
+    return [(n, getattr(value, n)) for n in names if hasattr(value, n)]
 
 
 def str_of_int(n: int) -> str:
@@ -57,9 +92,10 @@ def str_of_int(n: int) -> str:
         return hex(n)
 
 
-def _key(key: object) -> str:
-    if isinstance(key, str):
-        return str.encode(key, "utf-8", "replace").decode()
+def key_text(key: object) -> str:
+    """What stands in JSON for a key of a dict."""
+    if type(key) is str and key.isascii():
+        return key
     plain = _plain(key)
     return plain if isinstance(plain, str) else json.dumps(plain, default=str)
 

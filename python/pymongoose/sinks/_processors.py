@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeAlias
 
+from ._encode import shown
 from ._levels import level_number
 
 Event: TypeAlias = dict[str, Any]
@@ -246,21 +247,35 @@ class Truncate:
     def _cut(self, text: str) -> str:
         return f"{text[: self._string]}…(+{len(text) - self._string})"
 
-    def _shorten(self, value: Any, depth: int) -> Any:
+    def _shorten(self, value: Any, depth: int, above: tuple[int, ...] = ()) -> Any:
         if isinstance(value, str):
             return self._cut(value) if len(value) > self._string else value
+        if isinstance(value, (bool, int, float)) or value is None:
+            return value
         if isinstance(value, (bytes, bytearray)):
             return self._shorten(bytes(value).decode("utf-8", "backslashreplace"), depth)
-        if isinstance(value, (dict, list, tuple)):
+        if isinstance(value, (dict, list, tuple, set, frozenset)):
+            if id(value) in above:  # it is in itself
+                return "…"
             if depth == 0:
-                return self._shorten(repr(value), 0)
+                return self._shorten(_repr(value), 0)
+            inside = (*above, id(value))
             missing = len(value) - self._items
             if isinstance(value, dict):
                 pairs = list(value.items())[: self._items]
-                out = {k: self._shorten(v, depth - 1) for k, v in pairs}
+                out = {k: self._shorten(v, depth - 1, inside) for k, v in pairs}
                 if missing > 0:
                     out["…"] = f"…(+{missing})"
                 return out
-            items = [self._shorten(v, depth - 1) for v in value[: self._items]]
+            listed = [*value][: self._items]
+            items = [self._shorten(v, depth - 1, inside) for v in listed]
             return [*items, f"…(+{missing})"] if missing > 0 else items
-        return value
+        text = shown(value)
+        return self._cut(text) if len(text) > self._string else value
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as e:  # noqa: BLE001  (of somebody's object in it)
+        return f"<{type(value).__name__}: repr() raised {type(e).__name__}>"

@@ -11,8 +11,18 @@ import hashlib
 import hmac
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from argparse import Namespace
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, MappingView, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from ._encode import _Walk, fields_of, key_text, shown, str_of_int
 
 if sys.version_info >= (3, 11):
     from re import _constants as sre_constants
@@ -23,6 +33,19 @@ else:  # pragma: no cover
 
 Event: TypeAlias = dict[str, Any]
 Replace: TypeAlias = str | Callable[[str], str]
+
+_ANY: Final = "any"  # what numbers are searched for
+_CARDS: Final = "cards"
+_MARGIN: Final = 256  # characters beyond the bound that are searched
+_MANY: Final = 10_000  # longer containers of foreign types go as text
+_KEPT: Final = frozenset([bytes, bytearray, date, datetime, time, timedelta, Decimal, UUID])
+_NAMESPACES: Final = frozenset([SimpleNamespace, Namespace])
+# As repr() shows fields: password='x', "password": 'x', ('password', 'x')
+_NAME_IN_TEXT: Final = re.compile(
+    r"""(?<![\w.-])([\w.-]{1,1024})\s{0,8}=(?!=)"""
+    r"""|['"]([^'"\\]{1,1024})['"][\s,\d)}>\]]{0,16}:"""
+    r"""|\(b?['"]([^'"\\]{1,1024})['"],"""
+)
 
 
 def _luhn(text: str) -> bool:
@@ -49,7 +72,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "bearer": r"(?i:\b(?:bearer|basic|digest|token)\s{1,8})[A-Za-z0-9+/._~=-]{8,4096}",
     "url_password": r"(?<=://)[^\s/@:]{0,256}:[^\s/@]{1,256}(?=@)",
     "aws_key": r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])",
-    "private_key": r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[\sA-Za-z0-9+/=:,-]{0,16384}?-----END [A-Z ]{0,32}PRIVATE KEY-----",
+    "private_key": r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[\s\\A-Za-z0-9+/=:,-]{0,16384}?(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|…|\Z)",
 }
 """Named patterns. ``card`` and ``iban`` count only when their check digits are right."""
 
@@ -108,25 +131,34 @@ PRESETS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 """Name: the fields and the named patterns it stands for."""
 
 
+_REPEATS: Final = [
+    getattr(sre_constants, name)
+    for name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+    if hasattr(sre_constants, name)  # of Python 3.10, the third is not
+]
+
+
 def _repeats_within_repeat(parsed: Any, inside: bool = False) -> bool:
-    """Whether a repetition without a bound (or with a large one) lies in another: such patterns can take exponential time."""
+    """Whether a repetition of no fixed number lies in one without a bound (or with a large one): such patterns can take exponential time."""
     for op, argument in parsed:
-        if op in (sre_constants.MAX_REPEAT, sre_constants.MIN_REPEAT):
-            _, most, body = argument
+        if op in _REPEATS:
+            least, most, body = argument
             large = most is sre_constants.MAXREPEAT or most > 64
-            if (large and inside) or _repeats_within_repeat(body, inside or large):
+            varies = large or (most > 1 and most != least)
+            if (varies and inside) or _repeats_within_repeat(body, inside or large):
                 return True
-        elif op is sre_constants.BRANCH:
-            if any(_repeats_within_repeat(branch, inside) for branch in argument[1]):
-                return True
-        elif op is sre_constants.SUBPATTERN:
-            if _repeats_within_repeat(argument[-1], inside):
-                return True
-        elif op in (sre_constants.ASSERT, sre_constants.ASSERT_NOT) and _repeats_within_repeat(
-            argument[1], inside
-        ):
+        elif any(_repeats_within_repeat(part, inside) for part in _parts_of(argument)):
             return True
     return False
+
+
+def _parts_of(argument: Any) -> list[Any]:
+    """The patterns within what sre says of a group, a branch, an assertion or a condition."""
+    if isinstance(argument, sre_parse.SubPattern):
+        return [argument]
+    if isinstance(argument, (tuple, list)):
+        return [part for each in argument for part in _parts_of(each)]
+    return []
 
 
 def masked(keep: int = 4, char: str = "*") -> Callable[[str], str]:
@@ -169,7 +201,11 @@ class Redact:
         keep: names of top-level fields that are left alone; ``ts`` and ``level`` always are.
         max_text: characters of a text that are searched; of a longer one only these are kept, with ``…`` behind them.
 
-    Values that are neither text nor number nor container are searched in their ``str()``, which takes their place when something is found.
+    What counts is what will be written, whatever the type: dataclasses, named tuples, enumerations and mappings of any kind are looked into like
+    dicts, keys of any type have the name they are written with, and of a key with dots each part is a name, too. A tuple of two in a list, the
+    first being text, is a name and its value, as lists of headers have them. Other objects are searched in their ``str()``, which takes their place;
+    where it shows a field of a hidden name (``password='…'``, ``'password': …``), all of it is replaced. Numbers are searched, too: for patterns
+    of your own, and for cards when they begin with 2 to 6, as those do. What is nested deeper than 32 levels or in itself becomes ``…``.
 
     Raises:
         ValueError: an unknown preset, a pattern that does not compile or may take exponential time.
@@ -200,7 +236,9 @@ class Redact:
         self._replace = replace
         self._keep = frozenset([*keep, "ts", "level"])
         self._max_text = max_text
-        self._known: dict[str, bool] = {}  # by path: is it to be replaced; bounded
+        given = [p for p in wanted if p not in PATTERNS]
+        self._in_numbers = _ANY if given else _CARDS if "card" in wanted else ""
+        self._known: dict[tuple[str, str], tuple[bool, str]] = {}  # see _about(); bounded
 
     @staticmethod
     def _compile(pattern: str) -> tuple[re.Pattern[str], Callable[[str], bool] | None]:
@@ -223,65 +261,127 @@ class Redact:
         return re.compile("|".join(found)) if found else None
 
     def __call__(self, event: Event) -> Event:
-        keep = self._keep
+        renamed: dict[Any, str] = {}
         for name, value in event.items():
-            if name in keep:
-                continue
             kind = type(value)
-            if kind is int or kind is float or kind is bool or value is None:
-                if self._is_named(name):
-                    event[name] = self._replaced(str(value))
+            plain = kind is int or kind is float or kind is bool or value is None
+            if name in self._keep and (name != "ts" or plain or kind is str):
                 continue
-            clean = self._clean(name, value, 32)
-            if clean is not value:
+            named, key = self._about("", name)
+            if key != name or type(name) is not str:
+                renamed[name] = key
+            if named and name not in self._keep:
+                event[name] = self._hidden(value)
+            elif plain:
+                if self._in_numbers and (kind is int or kind is float):
+                    event[name] = self._clean_number(value)
+            elif (clean := self._clean(key, value, 32, None)) is not value:
                 event[name] = clean
-        return event
+        return {renamed.get(k, k): v for k, v in event.items()} if renamed else event
 
-    def _is_named(self, path: str) -> bool:
-        known = self._known.get(path)
-        if known is None:
-            lower = path.lower()
-            last = lower.rpartition(".")[2] if "." in lower else lower
-            known = bool(
-                (self._names is not None and self._names.match(last))
-                or (self._paths is not None and self._paths.match(lower))
-            )
+    def _about(self, path: str, key: Any) -> tuple[bool, str]:
+        """Whether the field at this path is replaced, and its key as it may be written."""
+        place = (path, key)
+        is_text = type(key) is str  # others may be equal and not the same, as 1 and True
+        if is_text and (known := self._known.get(place)) is not None:
+            return known
+        name = key_text(key)
+        about = (
+            any(self._is_named(path, each) for each in {name, *_names_in(key)}),
+            self._clean_text(name),
+        )
+        if is_text and len(path) + len(name) <= 1024:
             if len(self._known) >= 4096:
                 self._known.clear()
-            self._known[path] = known
-        return known
+            self._known[place] = about
+        return about
+
+    def _is_named(self, path: str, name: str) -> bool:
+        name = name.lower()
+        if self._names is not None and any(
+            self._names.match(each) for each in {name, *name.split(".")}
+        ):
+            return True
+        whole = f"{path.lower()}.{name}" if path else name
+        return self._paths is not None and self._paths.match(whole) is not None
 
     def _replaced(self, text: str) -> str:
         return self._replace if isinstance(self._replace, str) else self._replace(text)
 
-    def _clean(self, path: str, value: Any, depth: int) -> Any:
-        if self._is_named(path):
-            return self._replaced(value if isinstance(value, str) else str(value))
-        if isinstance(value, str):
-            return self._clean_text(value)
-        if isinstance(value, (bool, int, float)) or value is None:
-            return value
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            text = bytes(value).decode("utf-8", "backslashreplace")
-            clean = self._clean_text(text)
-            return value if clean is text else clean
-        if isinstance(value, dict) and depth:
-            return {
-                self._clean_key(k): self._clean(f"{path}.{k}", v, depth - 1)
-                for k, v in value.items()
-            }
-        if isinstance(value, (list, tuple, set, frozenset)) and depth:
-            return [self._clean(path, v, depth - 1) for v in value]
-        text = str(value)  # an object of any kind, or nested too deep to be taken apart
-        clean = self._clean_text(text)
-        return clean if clean is not text or not depth else value
+    def _hidden(self, value: Any) -> str:
+        """In the place of a field that is not to be seen."""
+        return self._replace if isinstance(self._replace, str) else self._replace(_text(value))
 
-    def _clean_key(self, key: Any) -> Any:
-        return self._clean_text(key) if isinstance(key, str) else key
+    def _clean(self, path: str, value: Any, depth: int, walk: _Walk | None) -> Any:
+        """A value as it may be written, in types that every encoder and every sink writes alike."""
+        if isinstance(value, Enum):
+            return self._clean(path, value.value, depth - 1, walk) if depth > 0 else "…"
+        if isinstance(value, str):
+            return self._clean_text(value if type(value) is str else str.__str__(value))
+        if isinstance(value, bool) or value is None:
+            return value
+        if isinstance(value, (int, float)):
+            return self._clean_number(value)
+        pairs, items = _opened(value)
+        if pairs is None and items is None:
+            return self._clean_object(path, value)
+        walk = _Walk() if walk is None else walk
+        if depth <= 0 or id(value) in walk.above or walk.left < 0:
+            return "…"
+        walk.left -= len(pairs or items or ())
+        walk.above.add(id(value))
+        try:
+            if pairs is None:
+                return [self._clean_item(path, each, depth - 1, walk) for each in items or ()]
+            out: dict[str, Any] = {}
+            for key, each in pairs:
+                named, name = self._about(path, key)
+                if named:
+                    out[name] = self._hidden(each)
+                else:
+                    out[name] = self._clean(f"{path}.{name}", each, depth - 1, walk)
+            return out
+        finally:
+            walk.above.discard(id(value))
+
+    def _clean_item(self, path: str, value: Any, depth: int, walk: _Walk) -> Any:
+        """An entry of a list; a pair may be a name and its value, as in lists of headers."""
+        if type(value) is tuple and len(value) == 2 and isinstance(value[0], (str, bytes)):
+            named, name = self._about(path, value[0])
+            if named:
+                return [name, self._hidden(value[1])]
+        return self._clean(path, value, depth, walk)
+
+    def _clean_object(self, path: str, value: Any) -> Any:
+        """What is written as text. Those that cannot change stay what they are when there is nothing in them to hide."""
+        text = _text(value)
+        if (self._names or self._paths) and type(value) not in _KEPT:
+            for found in _NAME_IN_TEXT.finditer(text, 0, self._max_text + _MARGIN):
+                if self._about(path, found[found.lastindex or 1])[0]:
+                    return self._replaced(text)
+        clean = self._clean_text(text)
+        return value if clean == text and type(value) in _KEPT else clean
+
+    def _clean_number(self, value: float) -> Any:
+        if type(value) is not int and type(value) is not float:  # what is written is the number
+            value = int.__int__(value) if isinstance(value, int) else float.__float__(value)
+        if not self._in_numbers or (self._in_numbers is _CARDS and abs(value) < 10**12):
+            return value
+        text = str_of_int(value) if isinstance(value, int) else repr(value)
+        if self._in_numbers is _CARDS and text[0] not in "23456":
+            return value
+        clean = self._clean_text(text)
+        return value if clean == text else clean
 
     def _clean_text(self, text: str) -> str:
-        if len(text) > self._max_text:
-            text = text[: self._max_text] + "…"
+        if not text.isascii():
+            text = text.encode("utf-8", "replace").decode()  # so are lone surrogates written
+        if len(text) > self._max_text:  # what is cut in two is still found, and no half of it kept
+            text = self._searched(text[: self._max_text + _MARGIN])
+            return text[: max(min(self._max_text, len(text) - _MARGIN), 0)] + "…"
+        return self._searched(text)
+
+    def _searched(self, text: str) -> str:
         for pattern, check in self._patterns:
             if check is None and isinstance(self._replace, str):
                 text = pattern.sub(self._literal, text) if pattern.search(text) else text
@@ -295,3 +395,39 @@ class Redact:
     def _checked(self, found: re.Match[str], check: Callable[[str], bool] | None) -> str:
         text = found.group()
         return self._replaced(text) if check is None or check(text) else text
+
+
+def _text(value: Any) -> str:
+    """A value of any type as text, the one that encode() writes where it writes one."""
+    if isinstance(value, (set, frozenset)):
+        value = list(value)
+    text = shown(value)
+    return text if isinstance(text, str) else str(text)
+
+
+def _names_in(key: Any) -> list[str]:
+    return [key_text(each) for each in key] if isinstance(key, (tuple, frozenset)) else []
+
+
+def _opened(value: Any) -> tuple[list[tuple[Any, Any]] | None, list[Any] | None]:
+    """What is in a container of any kind: its keys and values, or its items. Neither: it is none."""
+    if isinstance(value, (str, bytes, bytearray, memoryview, range)):
+        return None, None
+    try:
+        if isinstance(value, dict):
+            return list(dict.items(value)), None
+        if type(value) in _NAMESPACES:
+            return list(vars(value).items()), None
+        if isinstance(value, Sequence) and isinstance(getattr(value, "_fields", None), tuple):
+            return list(zip(value._fields, value, strict=True)), None  # type: ignore[attr-defined]  # a named tuple, a row
+        if isinstance(value, (list, tuple, set, frozenset, deque)):
+            return None, list(value)
+        if hasattr(type(value), "__dataclass_fields__"):
+            return fields_of(value), None
+        if isinstance(value, Mapping):
+            return list(value.items()), None
+        if isinstance(value, (Sequence, AbstractSet, MappingView)) and len(value) <= _MANY:
+            return None, [*value]  # type: ignore[misc]
+    except Exception:  # noqa: BLE001  (of somebody's container: it goes as text)
+        return None, None
+    return None, None
