@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -347,6 +348,62 @@ def test_paths_can_be_skipped_but_not_their_failures_and_headers_are_redacted(ke
     assert told[1]["header_user_agent"] == "probe"
 
 
+@pytest.mark.parametrize(
+    ("messages", "size"),
+    [
+        ([{"type": "http.response.pathsend", "path": "/etc/hostname"}], 0),
+        ([{"type": "http.response.zerocopysend", "file": 3, "count": 7}], 7),
+        ([{"type": "http.response.body", "body": b"12345"}], 5),
+    ],
+)
+def test_an_answer_that_the_server_sends_by_itself_is_complete(
+    kept: Any, messages: list[dict[str, Any]], size: int
+) -> None:
+    log, events = kept
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for message in messages:
+            await send(message)
+        await receive()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(LogMiddleware(app, pipeline=log)(scope, receive, send))
+    assert log.flush()
+    assert (events[0]["status"], events[0]["level"], events[0]["bytes_out"]) == (200, "info", size)
+
+
+def test_nothing_stays_bound_when_the_request_cannot_be_told(
+    kept: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, _ = kept
+
+    def broken(*_: Any, **__: Any) -> bool:
+        raise RuntimeError("emit")
+
+    monkeypatch.setattr(log, "emit", broken)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def nothing(*_: Any) -> Any:
+        return {}
+
+    async def main() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        with pytest.raises(RuntimeError, match="emit"):
+            await LogMiddleware(app, pipeline=log)(scope, nothing, nothing)
+        assert bound() == {}
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("value", ["a b", "x" * 200, "<script>", ""])
 def test_a_malformed_request_id_is_replaced(kept: Any, value: str) -> None:
     log, _ = kept
@@ -484,6 +541,54 @@ def test_the_hooks_are_put_back(kept: Any) -> None:
     assert (events[0]["where"], events[0]["message"]) == ("asyncio", "lost")
 
 
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+def test_whatever_goes_wrong_the_former_hooks_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *args: told.append(("main", args[1])))
+    monkeypatch.setattr(threading, "excepthook", lambda a: told.append(("thread", a.exc_value)))
+    monkeypatch.setattr(sys, "unraisablehook", lambda a: told.append(("del", a.exc_value)))
+
+    class Broken:
+        def emit(self, *_: Any, **__: Any) -> bool:
+            raise RuntimeError("emit")
+
+        def flush(self, timeout: float) -> bool:
+            raise RuntimeError("flush")
+
+    restore = capture_uncaught(Broken())  # type: ignore[arg-type]
+    try:
+        exc = Unprintable()
+        sys.excepthook(Unprintable, exc, None)
+        threading.excepthook(threading.ExceptHookArgs((Unprintable, exc, None, None)))
+        unraisable = SimpleNamespace(
+            exc_type=Unprintable, exc_value=exc, exc_traceback=None, err_msg=None, object=exc
+        )
+        sys.unraisablehook(unraisable)  # type: ignore[arg-type]
+    finally:
+        restore()
+    assert told == [("main", exc), ("thread", exc), ("del", exc)]
+
+
+def test_an_exception_that_cannot_be_shown_is_told_by_its_name(kept: Any) -> None:
+    log, events = kept
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda _: None)  # the test runner's would raise
+        restore = capture_uncaught(log)
+        values = {"exc_type": Unprintable, "exc_value": Unprintable(), "exc_traceback": None}
+        sys.unraisablehook(SimpleNamespace(**values, err_msg=None, object=Unprintable()))  # type: ignore[arg-type]
+        restore()
+    assert log.flush()
+    assert events[0]["error"] == "Unprintable"
+    with pytest.raises(ValueError, match="loud"):
+        capture_uncaught(log, level="loud")
+
+
 # -- configuration --
 
 
@@ -557,6 +662,37 @@ def test_toml_and_environment_say_the_same(tmp_path: Path) -> None:
     file.write_text("[log")
     with pytest.raises(ValueError, match=r"log\.toml"):
         configure_toml(file)
+
+
+def test_units_are_for_arguments_and_numbers_may_be_text(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    sink = {"type": "file", "path": str(out), "max_bytes": "4096", "batch_timeout": "10ms"}
+    enrich = {"type": "enrich", "age": "5m", "raw_bytes": "lots"}
+    with configure({"max_bytes": "1048576", "processors": [enrich], "sinks": [sink]}) as log:
+        log.emit("m")
+    assert '"age":"5m","raw_bytes":"lots"' in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("CONFIG", "FILE", r"CONFIG: .*log\.toml: log: must be a table"),
+        ("CONFIG", '{"sinks": []}', "CONFIG: sinks: a list"),
+        ("CONFIG", "{", "CONFIG: "),
+        ("SINKS", "nope", r"SINKS: sinks\[0\]\.type: unknown 'nope'"),
+        ("LEVEL", "loud", "LEVEL: pipeline: unknown level"),
+        ("MAX_EVENTS", "0", "MAX_EVENTS: pipeline: "),
+        ("MAX_BYTES", "lots", "MAX_BYTES: max_bytes: "),
+        ("OVERFLOW", "burst", "OVERFLOW: pipeline: "),
+    ],
+)
+def test_what_is_wrong_in_the_environment_names_the_variable(
+    tmp_path: Path, name: str, value: str, text: str
+) -> None:
+    file = tmp_path / "log.toml"
+    file.write_text("log = 3\n")
+    with pytest.raises(ValueError, match="^PYMONGOOSE_LOG_" + text):
+        configure_env({f"PYMONGOOSE_LOG_{name}": str(file) if value == "FILE" else value})
 
 
 # -- metrics --

@@ -108,12 +108,12 @@ class LogMiddleware:
             served.failed(e)
             raise
         finally:
-            if self._wanted(scope["path"], served):
-                self._tell(scope, served, found, parent)
-            with contextlib.suppress(
-                ValueError
-            ):  # ended in another context: nothing is bound there
-                unbind(token)
+            try:
+                if self._wanted(scope["path"], served):
+                    self._tell(scope, served, found, parent)
+            finally:
+                with contextlib.suppress(ValueError):  # ended in another context: not bound there
+                    unbind(token)
 
     def _wanted(self, path: str, served: _Served) -> bool:
         if served.is_bad:
@@ -210,6 +210,11 @@ class _Served:
         elif kind in ("http.response.body", "websocket.http.response.body"):
             self.bytes_out += len(message.get("body", b""))
             self._complete = not message.get("more_body", False)
+        elif kind == "http.response.zerocopysend":
+            self.bytes_out += message.get("count") or 0
+            self._complete = not message.get("more_body", False)
+        elif kind == "http.response.pathsend":  # the server sends the file, however large
+            self._complete = True
         elif kind == "websocket.send":
             self.bytes_out += len(message.get("bytes") or (message.get("text") or "").encode())
         elif kind == "websocket.close":

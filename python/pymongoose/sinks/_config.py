@@ -122,21 +122,40 @@ def configure_env(environ: Mapping[str, str] | None = None) -> Pipeline:
     """
     environ = os.environ if environ is None else environ
     config: dict[str, Any] = {}
+    named = []
     source = environ.get(PREFIX + "CONFIG", "").strip()
+    if source:
+        named.append(PREFIX + "CONFIG")
     if source.startswith("{"):
         try:
             config = json.loads(source)
         except ValueError as e:
             raise ValueError(f"{PREFIX}CONFIG: {e}") from None
     elif source:
-        config = _table(source)
+        try:
+            config = dict(_table(source))
+        except ValueError as e:
+            raise ValueError(f"{PREFIX}CONFIG: {e}") from None
     if specs := environ.get(PREFIX + "SINKS", "").split():
         config["sinks"] = [_spec(each) for each in specs]
+        named.append(PREFIX + "SINKS")
     for name in ("LEVEL", "OVERFLOW", "MAX_EVENTS", "MAX_BYTES"):
         if text := environ.get(PREFIX + name, "").strip():
             config[name.lower()] = _literal(text)
+            named.append(PREFIX + name)
     config.setdefault("sinks", [{"type": "stdout"}])
-    return configure(config)
+    try:
+        return configure(config)
+    except ValueError as e:  # it names the argument; here is where that came from
+        raise ValueError(f"{_variable(str(e), named)}: {e}") from e.__cause__
+
+
+def _variable(text: str, named: list[str]) -> str:
+    """The variable that a complaint of configure() is about; where that is not clear, all that are set."""
+    if text.startswith("sinks") and PREFIX + "SINKS" in named:
+        return PREFIX + "SINKS"
+    about = [each for each in named if each.removeprefix(PREFIX).lower() in text]
+    return about[-1] if about else ", ".join(named)
 
 
 def _table(path: str | os.PathLike[str], table: str = "log") -> dict[str, Any]:
@@ -149,7 +168,9 @@ def _table(path: str | os.PathLike[str], table: str = "log") -> dict[str, Any]:
     except tomllib.TOMLDecodeError as e:
         raise ValueError(f"{os.fspath(path)}: {e}") from None
     found = document.get(table, document)
-    return dict(found)
+    if not isinstance(found, dict):
+        raise ValueError(f"{os.fspath(path)}: {table}: must be a table")  # noqa: TRY004
+    return found
 
 
 def _spec(text: str) -> dict[str, Any]:
@@ -239,6 +260,8 @@ def _call(make: Callable[..., Any], options: dict[str, Any], place: str, *args: 
     for name, value in list(options.items()):
         if name not in taken and not free:
             raise ValueError(f"{dot}{name}: unknown; {make.__name__} takes {', '.join(names)}")
+        if name not in taken:  # a field of Enrich is what it is
+            continue
         try:
             options[name] = _unit(name, value)
         except ValueError as e:
@@ -252,7 +275,9 @@ def _call(make: Callable[..., Any], options: dict[str, Any], place: str, *args: 
 def _unit(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    if name.endswith("bytes") and not value.isdigit():
+    if name.endswith("bytes"):
+        if value.strip().isdecimal():
+            return int(value)
         if (found := _SIZE.fullmatch(value.strip())) is None:
             raise ValueError(f"a number of bytes or a text like '64 MiB', not {value!r}")
         return int(float(found[1]) * _UNITS[found[2].lower()])

@@ -32,6 +32,14 @@ def shown(value: object) -> Any:
         return f"<{type(value).__name__}: str() raised {type(e).__name__}>"
 
 
+def represented(value: object) -> str:
+    """``repr()`` that never raises."""
+    try:
+        return repr(value)
+    except Exception as e:  # noqa: BLE001  (of somebody's object)
+        return f"<{type(value).__name__}: repr() raised {type(e).__name__}>"
+
+
 class _Walk:
     """The containers around a value, and how many more values may come: neither a cycle nor one list in a thousand places has no end."""
 

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeAlias
 
-from ._encode import shown
+from ._encode import represented, shown
 from ._levels import level_number
 
 Event: TypeAlias = dict[str, Any]
@@ -258,7 +258,7 @@ class Truncate:
             if id(value) in above:  # it is in itself
                 return "…"
             if depth == 0:
-                return self._shorten(_repr(value), 0)
+                return self._shorten(represented(value), 0)
             inside = (*above, id(value))
             missing = len(value) - self._items
             if isinstance(value, dict):
@@ -272,10 +272,3 @@ class Truncate:
             return [*items, f"…(+{missing})"] if missing > 0 else items
         text = shown(value)
         return self._cut(text) if len(text) > self._string else value
-
-
-def _repr(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception as e:  # noqa: BLE001  (of somebody's object in it)
-        return f"<{type(value).__name__}: repr() raised {type(e).__name__}>"

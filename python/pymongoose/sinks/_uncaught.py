@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from ._encode import represented
+from ._levels import level_number
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline
@@ -34,7 +38,11 @@ def capture_uncaught(
 
     Returns:
         Callable: puts the former hooks back.
+
+    Raises:
+        ValueError: unknown level.
     """
+    level_number(level)
     main_hook, thread_hook, unraisable_hook = (
         sys.excepthook,
         threading.excepthook,
@@ -43,33 +51,30 @@ def capture_uncaught(
     loop_handler = loop.get_exception_handler() if loop is not None else None
 
     def tell(where: str, exc: BaseException | None, what: str = "", **more: Any) -> None:
+        """Never raises: the former hook is yet to come."""
         if exc is not None and isinstance(exc, (KeyboardInterrupt, SystemExit)):
             return
-        text = "" if exc is None else "".join(traceback.format_exception(exc)).rstrip()
         name = "" if exc is None else type(exc).__name__
+        known: dict[str, Any] = {"level": level, "where": where, "error": name}
         try:
-            pipeline.emit(
-                what or f"uncaught {name}: {exc}",
-                level=level,
-                where=where,
-                error=name,
-                exception=text,
-                **more,
-            )
+            text = "" if exc is None else "".join(traceback.format_exception(exc)).rstrip()
+            pipeline.emit(what or f"uncaught {name}: {exc}", exception=text, **known, **more)
         except Exception:  # noqa: BLE001  (its __str__ raises: the traceback is printed by the former hook)
-            pipeline.emit(f"uncaught {name}", level=level, where=where, error=name)
+            with contextlib.suppress(Exception):
+                pipeline.emit(f"uncaught {name}", **known)
 
     def on_main(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
         tell("main", exc)
         main_hook(kind, exc, trace)
-        pipeline.flush(flush_timeout)
+        with contextlib.suppress(Exception):
+            pipeline.flush(flush_timeout)
 
     def on_thread(args: threading.ExceptHookArgs) -> None:
         tell("thread", args.exc_value, thread=args.thread.name if args.thread else None)
         thread_hook(args)
 
     def on_unraisable(args: Any) -> None:
-        tell("unraisable", args.exc_value, args.err_msg or "", object=repr(args.object))
+        tell("unraisable", args.exc_value, args.err_msg or "", object=represented(args.object))
         unraisable_hook(args)
 
     def on_loop(of: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
