@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import threading
 import time
 
@@ -251,3 +252,25 @@ def _ended(name):
         if thread.name == name:
             thread.join(WAIT)
             assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_sums_are_exact_whenever_a_worker_is_given_up(seed, monkeypatch):
+    """Also one that is not stuck but late, and goes on beside those who count."""
+    rng = random.Random(seed)
+    monkeypatch.setattr(_worker, "PATIENCE", rng.choice([0.0, 0.001, 0.005]))
+
+    def hesitant(event):
+        if event["n"] % 100 == 0:
+            time.sleep(rng.random() * 0.004)
+        return event if event["n"] % 3 else None
+
+    sinks = [Batches(batch_size=50) for _ in range(1 + seed % 2)]
+    log = Pipeline(sinks, processors=[hesitant] if seed % 3 else [])
+    log.start()
+    accepted = sum(log.emit("m", n=n) for n in range(rng.choice([100, 2000, 10_000])))
+    result = log.stop(rng.choice([0.0, 0.001, 0.01]))
+    deliveries, filtered = log.stats().deliveries, log.stats().filtered
+    assert result.sent + result.spooled + result.dropped + filtered == deliveries
+    _ended("pymongoose-sinks")
+    assert accounts_for(log, accepted).sent == sum(len(sink.got) for sink in sinks)

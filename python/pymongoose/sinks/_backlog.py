@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .._errors import MongooseError
+from ._courier import Ready, complain
 from ._spool import Spool, SpoolBatch
-from ._worker import Ready, complain
 
 TAKE_BYTES = 1 << 20
 

@@ -13,6 +13,7 @@ from .._core import EventQueue, bound_fields
 from . import _exit
 from ._backlog import Backlog
 from ._context import NOTHING
+from ._courier import Processor, Ready, complain
 from ._encode import encode
 from ._levels import KNOWN, NAMES, Level, level_index
 from ._outlet import Outlet
@@ -21,7 +22,7 @@ from ._policy import OVERFLOWS, Overflow, policies
 from ._sink import DrainResult, Sink
 from ._spool import Spool, spool_of
 from ._tally import Tally
-from ._worker import Processor, Ready, Worker, complain
+from ._worker import Worker
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -188,7 +189,7 @@ class Pipeline:
             if worker is None or worker is not self._worker:
                 tally.refuse("closed")
                 return False
-            event = worker.process(event, tally)
+            event = worker.courier.process(event, tally)
             if event is None:
                 tally.apart += 1
                 return True
@@ -202,7 +203,7 @@ class Pipeline:
         why = "spool_full"
         shown = event if "level" in event else {**event, "level": "info"}
         for outlet in self._outlets:
-            wanted = worker.wants(outlet, shown)
+            wanted = worker.courier.wants(outlet, shown)
             if wanted is None:
                 tally.drop("route_error")
                 placed += 1
@@ -254,7 +255,7 @@ class Pipeline:
             tally.refuse("queue_full")
             return False
         with tally.owned():
-            event = worker.process(item, tally)
+            event = worker.courier.process(item, tally)
             if event is None:
                 tally.apart += 1
                 return True
@@ -317,32 +318,29 @@ class Pipeline:
                 return self._result
             self.queue.set_state("closed")
             worker.stop(timeout)
-            if worker.ended.is_set():
-                worker.drop_rest()  # of those who were in the middle of emit()
+            stuck = not worker.ended.is_set()
+            if stuck:
+                self._tally = worker.give_up()
+                self._stuck.append(worker.ended)
             else:
-                self._give_up(worker)
+                worker.drop_rest()  # of those who were in the middle of emit()
             self._worker = None
             left = 0
             if self._backlog is not None:
                 self._backlog.close()
                 left = len(self._backlog)
             totals, before = self._totals(), self._before
+            sent, lost = totals.sent, totals.dropped + self._in_sinks()
+            if stuck:  # its sinks may be at work still: what they did not send by now is lost
+                now = self._snapshot()
+                sent, lost = now.sent, now.deliveries - now.filtered - now.sent - now.spooled
             self._result = DrainResult(
-                totals.sent - before.sent,
+                sent - before.sent,
                 totals.spooled + left,
-                totals.dropped - before.dropped + max(self._in_sinks() - self._held, 0),
+                max(lost - before.dropped - self._held, 0),
             )
             _exit.stopped(self)
             return self._result
-
-    def _give_up(self, worker: Worker) -> None:
-        self._tally = worker.give_up()
-        self._stuck.append(worker.ended)
-        if worker.busy:  # what it has in hand is what no other number has
-            stats = self._snapshot()
-            there = stats.sent + stats.spooled + stats.pending + stats.filtered
-            in_hand = stats.deliveries - there - sum(stats.dropped.values())
-            worker.lose([None] * in_hand, self._tally)
 
     def flush(self, timeout: float | None = 5.0) -> bool:
         """Wait until everything accepted so far is acknowledged, on disk, or counted as dropped; False when timeout seconds were not enough.

@@ -13,7 +13,7 @@ class Tally:
     """A pipeline has two: one of the worker, and one of those who emit past the queue (to disk), under its lock."""
 
     drained: int = 0
-    """Taken out of the queue."""
+    """Taken out of the queue, and settled: counted, or in the hands of the sinks."""
     filtered: int = 0
     """By a processor, or wanted by no route."""
     extra: int = 0
@@ -48,6 +48,7 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """What was counted apart, for this one to have all of it or nothing."""
+        self.drained += other.drained
         self.extra += other.extra
         self.filtered += other.filtered
         for reason, n in other.dropped.items():
