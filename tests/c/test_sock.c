@@ -142,6 +142,35 @@ TEST(a_tcp_listener_has_its_real_port_and_the_right_options) {
   }
 }
 
+#if defined(__linux__)
+/* The name of the congestion control of a socket that listens there, or of one that nobody touched (NULL). */
+static const char *congestion_control(const char *url) {
+  static char name[32];
+  socklen_t len = sizeof(name) - 1;
+  struct mg_sock s = {.fd = -1};
+  memset(name, 0, sizeof(name));
+  if (url == NULL) {
+    s.fd = socket(AF_INET, SOCK_STREAM, 0);
+  } else if (mg_sock_listen(&s, url, NULL, s_err) != MG_OK) {
+    return "";
+  }
+  CHECK_INT(getsockopt(s.fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+  mg_sock_close(s.fd);
+  return name;
+}
+
+TEST(only_loopback_listeners_are_kept_from_pacing) { /* tells more where the system's default is bbr */
+  char system[32];
+  snprintf(system, sizeof(system), "%s", congestion_control(NULL));
+  CHECK(strcmp(congestion_control("tcp://0.0.0.0:0"), system) == 0);
+  CHECK(strcmp(congestion_control("tcp://[::]:0"), system) == 0);
+  if (strncmp(system, "bbr", 3) == 0) snprintf(system, sizeof(system), "reno");
+  CHECK(strcmp(congestion_control("tcp://127.0.0.1:0"), system) == 0);
+  CHECK(strcmp(congestion_control("tcp://127.9.8.7:0"), system) == 0);
+  CHECK(strcmp(congestion_control("tcp://[::1]:0"), system) == 0);
+}
+#endif
+
 TEST(a_busy_address_is_EADDRINUSE_with_the_address) {
   struct mg_sock a, b;
   char want[80];

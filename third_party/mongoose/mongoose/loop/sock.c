@@ -188,6 +188,21 @@ static void set_nodelay(int fd) {
   (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+/* Congestion control that paces (bbr, where it is the system's) arms a timer for every segment. The loopback device has
+ * nothing to congest: there the pauses cost both sides CPU time and help nobody. Accepted sockets inherit it. */
+static void do_not_pace_loopback(int fd, const struct mg_addr *a) {
+#if defined(__linux__) && defined(TCP_CONGESTION)
+  static const uint8_t ip6_loopback[16] = {[15] = 1};
+  char name[16] = "";
+  socklen_t len = sizeof(name);
+  bool loopback = a->is_ip6 ? memcmp(a->addr.ip, ip6_loopback, 16) == 0 : a->addr.ip[0] == 127;
+  if (!loopback || getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) != 0 || strncmp(name, "bbr", 3) != 0) return;
+  (void) setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4); /* every kernel has it, everybody may choose it */
+#else
+  (void) fd, (void) a;
+#endif
+}
+
 static int set_flag(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value));
 }
@@ -227,7 +242,7 @@ static int try_ip(int fd, const struct mg_sock_url *u, const struct mg_addr *a, 
   }
   /* Always said, since the system's default can be either (net.ipv6.bindv6only). */
   if (a->is_ip6 && set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, o->ipv6_only) != 0) return -1;
-  if (tcp) set_nodelay(fd);
+  if (tcp) set_nodelay(fd), do_not_pace_loopback(fd, a);
   if (bind(fd, &sa.sa, len) != 0) return -1;
   return tcp ? listen(fd, backlog_of(o)) : 0;
 }

@@ -37,7 +37,8 @@ struct mg_sock_opts {
   unsigned unix_mode; /* permission bits of a Unix socket's file, 0: by umask */
 };
 
-/* Open, bind and listen; non-blocking, close-on-exec, TCP_NODELAY (inherited by accepted sockets on Linux). A Unix path
+/* Open, bind and listen; non-blocking, close-on-exec, TCP_NODELAY (inherited by accepted sockets on Linux). Where the
+ * system's congestion control paces (bbr), a listener on a loopback address takes reno in its place. A Unix path
  * whose socket file is left over from a dead server is reused, one that is served is MG_EADDRINUSE. On failure an
  * mg_status and its reason in `err`, with the address: "127.0.0.1:80: address already in use", "port 99999 is outside
  * 0-65535", "scheme \"gopher\" is unknown". errno has the system's number when it is MG_EIO or MG_EADDRINUSE.
