@@ -66,24 +66,21 @@ PyObject *get_size(PyObject *o, void *which) {
   return PyLong_FromSize_t(v);
 }
 
-PyObject *get_addr(PyObject *o, void *which) {
-  const mg_connection *c = self_of(o)->c;
-  char ip[64];
-  if (!c) Py_RETURN_NONE;
-  const mg_addr *a = which ? &c->rem : &c->loc;
-  const mg_proxied *p = which ? mg_proxy_info(c) : nullptr;  // the client may be of another family than the proxy
-  bool is_unix = p && p->has_addresses ? p->client_is_unix : c->is_unix;
-  if (is_unix || (which && c->is_listening && (!c->is_udp || a->port == 0))) Py_RETURN_NONE;  // UDP: of the last datagram
-  size_t n = mg_addr_print(a, false, ip, sizeof(ip));
-  PyObject *text = PyUnicode_FromStringAndSize(ip, static_cast<Py_ssize_t>(n));
-  return Py_BuildValue("(NiO)", text, static_cast<int>(mg_ntohs(a->port)), a->is_ip6 ? Py_True : Py_False);
-}
-
 PyObject *addr_tuple(const mg_addr &a) {
   char ip[64];
   size_t n = mg_addr_print(&a, false, ip, sizeof(ip));
   PyObject *text = PyUnicode_FromStringAndSize(ip, static_cast<Py_ssize_t>(n));
   return Py_BuildValue("(NiO)", text, static_cast<int>(mg_ntohs(a.port)), a.is_ip6 ? Py_True : Py_False);
+}
+
+PyObject *get_addr(PyObject *o, void *which) {
+  const mg_connection *c = self_of(o)->c;
+  if (!c) Py_RETURN_NONE;
+  const mg_addr *a = which ? &c->rem : &c->loc;
+  const mg_proxied *p = which ? mg_proxy_info(c) : nullptr;  // the client may be of another family than the proxy
+  bool is_unix = p && p->has_addresses ? p->client_is_unix : c->is_unix;
+  if (is_unix || (which && c->is_listening && (!c->is_udp || a->port == 0))) Py_RETURN_NONE;  // UDP: of the last datagram
+  return addr_tuple(*a);
 }
 
 PyObject *get_peer(PyObject *o, void *) {
@@ -342,6 +339,17 @@ PyType_Spec spec = {"pymongoose.Connection", sizeof(Conn), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
 
 }  // namespace
+
+PyObject *conn_resolved(const void *told) {
+  auto *r = static_cast<const mg_resolved *>(told);
+  Ref all(r ? PyTuple_New(r->n) : Py_NewRef(Py_None));
+  for (unsigned i = 0; all && r && i < r->n; i++) {
+    PyObject *one = addr_tuple(r->addr[i]);
+    if (!one) return nullptr;
+    PyTuple_SET_ITEM(all.get(), i, one);
+  }
+  return all.release();
+}
 
 Conn *conn_of(Loop *loop, mg_connection *c) {
   if (MG_LIKELY(c->owner != nullptr)) return static_cast<Conn *>(c->owner);

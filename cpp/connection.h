@@ -23,6 +23,7 @@ extern PyTypeObject *conn_type;
 
 Conn *conn_of(Loop *loop, mg_connection *c);       // borrowed; made on first use. Lock needed; null with an exception
 void conn_closed(Conn *conn);                      // detach from the core; Lock needed
+PyObject *conn_resolved(const void *told);         // addresses of MG_EV_RESOLVE for Python, None for null
 
 // The reply() behind Connection.reply and Reply.reply: to exchange `number`, 0: the current one. compress: True, False, or None
 // (as null) for what the listener says.

@@ -2,6 +2,7 @@
 // queued with its arguments and runs there (conn_post).
 #include <cstddef>
 #include <cstring>
+#include <string>
 
 #include "args.h"
 #include "connection.h"
@@ -241,6 +242,42 @@ PyObject *fail(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
   Py_RETURN_NONE;
 }
 
+// ---- names ----
+
+PyObject *resolve(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  static const char *const names[] = {"url", "timeout"};
+  PyObject *a[2];
+  if (!take_args("resolve", names, 2, 1, args, n, kw, a)) return nullptr;
+  if (!conn->c) return raise_closed();
+  if (!here(conn)) return conn_post(conn, resolve, args, n, kw);
+  Bytes url;
+  uint32_t ms = conn->c->listener->limits.connect_timeout;
+  if (!url.init(a[0], "url")) return nullptr;
+  if (a[1] && a[1] != Py_None) {
+    double seconds = PyFloat_AsDouble(a[1]);
+    if (seconds == -1 && PyErr_Occurred()) return nullptr;
+    if (!(seconds > 0)) return PyErr_Format(PyExc_ValueError, "timeout must be > 0 seconds or None, not %R", a[1]);
+    ms = seconds > 1e6 ? 1000000000 : static_cast<uint32_t>(seconds * 1000) + 1;
+  }
+  std::string text(url.data(), url.size());
+  if (text.find('\0') != std::string::npos) return PyErr_Format(PyExc_ValueError, "url contains a NUL");
+  if (conn->c->is_dead || conn->c->is_closing) return raise_closed();
+  if (!mg_ask(conn->c, text.c_str(), ms)) {
+    const mg_mgr &mgr = conn->loop->mgr;
+    if (mgr.status == MG_ENOMEM) return raise_status(MG_ENOMEM, mgr.errmsg, conn->id);
+    return PyErr_Format(PyExc_ValueError, "%s", mgr.errmsg);
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject *resolve_cancel(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw) {
+  if (!take_args("resolve_cancel", nullptr, 0, 0, args, n, kw, nullptr)) return nullptr;
+  if (!conn->c) Py_RETURN_NONE;
+  if (!here(conn)) return conn_post(conn, resolve_cancel, args, n, kw);
+  mg_ask_cancel(conn->c);
+  Py_RETURN_NONE;
+}
+
 PyObject *set_handler(Conn *conn, PyObject *arg) {
   return PyObject_SetAttrString(reinterpret_cast<PyObject *>(conn), "handler", arg) < 0 ? nullptr : Py_NewRef(Py_None);
 }
@@ -413,6 +450,18 @@ PyMethodDef conn_methods[] = {
      "close($self)\n--\n\nClose at the end of this turn; output that the socket does not take at once is dropped (see drain). No-op once closed."},
     {"drain", fn(drain), KW, "drain($self)\n--\n\nClose when all queued output is sent. No-op once closed."},
     {"error", fn(fail), KW, "error($self, message)\n--\n\nRaise an MG_EV_ERROR event with that text, then close."},
+    {"resolve", fn(resolve), KW,
+     "resolve($self, url, timeout=None)\n--\n\nLook a host name up without holding up the loop: MG_EV_RESOLVE with ((ip, port, is_ipv6), …) in the "
+     "order in which to try them, or MG_EV_ERROR with \"resolve NAME: reason\", after which the connection goes on. Either is told by the loop, "
+     "never from within this call, and once.\n\n"
+     "Any connection or listener may ask; where it is connected to does not change. A new question takes the place of one that is not "
+     "answered.\n\n"
+     "The system's resolver is asked (hosts file, DNS as resolv.conf says, whatever nsswitch.conf names), on a few helper threads; "
+     "addresses and localhost need no asking.\n\n"
+     "Args:\n    url: a URL as for connect(), or a bare host name or address; port is 0 without one.\n"
+     "    timeout: seconds; default: Limits.connect_timeout.\n\n"
+     "Raises:\n    ValueError: there is no host in it.\n    ConnectionClosed: the connection is closed."},
+    {"resolve_cancel", fn(resolve_cancel), KW, "resolve_cancel($self)\n--\n\nTell no answer to resolve(). No-op when none is due."},
     {"set_handler", fn(set_handler), METH_O, "set_handler($self, handler, /)\n--\n\nThe same as setting the handler attribute."},
     {nullptr, nullptr, 0, nullptr},
 };

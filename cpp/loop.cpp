@@ -556,6 +556,8 @@ void Loop::on_event(mg_connection *c, int ev, void *data) {
   } else if (ev == MG_EV_WAKEUP) {
     auto *s = static_cast<Str *>(data);
     d = PyBytes_FromStringAndSize(s->buf, static_cast<Py_ssize_t>(s->len));
+  } else if (ev == MG_EV_RESOLVE) {
+    d = conn_resolved(data);
   } else {
     d = Py_NewRef(Py_None);
   }

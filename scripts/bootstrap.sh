@@ -108,9 +108,11 @@ have_header() { printf '#include <%s>\n' "$1" | cc -E - >/dev/null 2>&1; }
 missing_peers() { # in Debian's names
   local PATH=$PATH:/usr/sbin:/usr/local/sbin
   have nginx || echo nginx-light
+  [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || echo libnginx-mod-stream
   have haproxy || echo haproxy
   have tinyproxy || echo tinyproxy
   have squid || echo squid
+  have dnsmasq || echo dnsmasq-base
   have testssl || have testssl.sh || echo testssl.sh
   have rsyslogd || echo rsyslog
   [ -e "$(echo /usr/lib/*/rsyslog/lmnsd_ossl.so)" ] || echo rsyslog-openssl

@@ -527,7 +527,6 @@ def test_event_data_is_none_where_nothing_is_said(mgr: Manager) -> None:
     nothing = [
         mg.MG_EV_OPEN,
         mg.MG_EV_POLL,
-        mg.MG_EV_RESOLVE,
         mg.MG_EV_CONNECT,
         mg.MG_EV_ACCEPT,
         mg.MG_EV_READ,
@@ -535,6 +534,7 @@ def test_event_data_is_none_where_nothing_is_said(mgr: Manager) -> None:
         mg.MG_EV_CLOSE,
     ]
     assert {ev: seen[ev] for ev in nothing} == {ev: {type(None)} for ev in nothing}
+    assert seen[mg.MG_EV_RESOLVE] == {tuple}  # ours: the addresses
     assert seen[mg.MG_EV_HTTP_HDRS] == seen[mg.MG_EV_HTTP_MSG] == {HttpMessage}
 
 

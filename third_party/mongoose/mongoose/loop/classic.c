@@ -50,7 +50,7 @@ bool mg_open_listener(struct mg_connection *c, const char *url) {
 
 void mg_connect_resolved(struct mg_connection *c) {
   c->is_client = 1;
-  if (!mg_lookup_also(c, &c->rem, 1)) {
+  if (!mg_lookup_also(c, &c->rem, 1, 0)) {
     mg_error_as(c, MG_ENOMEM, "out of memory");
   } else {
     mg_lookup_found(c);

@@ -145,6 +145,7 @@ void mg_conn_hang_up(struct mg_connection *c) {
   c->is_closing = 1;
   mg_deadline_clear(&c->mgr->wheel, &c->deadline);
   if (c->lookup != NULL) mg_lookup_drop(c);
+  if (c->question != NULL) mg_ask_cancel(c);
   if (fd_of(c) >= 0) {
     /* Closing is not enough for epoll when there is a copy of the descriptor: in a forked process, or in the hands of whoever gave
      * us theirs. What we accepted ourselves has none before the first fork. And if we are the forked process: the epoll set and

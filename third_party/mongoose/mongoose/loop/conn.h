@@ -149,6 +149,7 @@ struct mg_connection {
   struct mg_connection *ready_next, *dirty_next, *line_next, *after_next;
   const struct mg_proto *proto;
   struct mg_lookup *lookup; /* of the peer's name: under way, or the addresses that are left to try */
+  struct mg_lookup *question; /* mg_ask */
   struct mg_listener *listener; /* limits and routes; also clients have one */
   struct mg_seg *segs, *last_seg; /* with send: the struct mg_out being filled */
   size_t seg_bytes, tail_start;
@@ -192,7 +193,7 @@ struct mg_dns {
 struct mg_mgr {
   struct mg_connection *conns;
   struct mg_dns dns4, dns6;
-  int dnstimeout; /* ms */
+  int dnstimeout; /* ms, of mg_resolve by those who have their peer */
   bool use_dns6;
   unsigned long nextid; /* kept for Mongoose's sake; ids come from a table */
   unsigned long timerid;

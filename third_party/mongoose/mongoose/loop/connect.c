@@ -52,7 +52,7 @@ static bool try_next(struct mg_connection *c, char err[MG_SOCK_ERR]) {
 
 void mg_lookup_found(struct mg_connection *c) {
   char err[MG_SOCK_ERR] = "no address";
-  mg_call(c, MG_EV_RESOLVE, NULL);
+  mg_lookup_told(c);
   if (!c->is_closing && !try_next(c, err)) mg_error_as(c, MG_EIO, "%s", err);
 }
 
@@ -85,14 +85,15 @@ void mg_connect_late(struct mg_connection *c) {
 /* RFC 6761 6.3: no name server is asked for it, and both loopback addresses are meant. The first is being connected to. */
 static void also_ip6_loopback(struct mg_connection *c, const char *url) {
   struct mg_sock_url u;
-  struct mg_addr six;
+  struct mg_addr both[2];
   char err[MG_SOCK_ERR];
   if (mg_sock_url_parse(&u, url, err) != MG_OK || u.bracketed || mg_strcasecmp(u.host, mg_str("localhost")) != 0) return;
-  memset(&six, 0, sizeof(six));
-  six.is_ip6 = true;
-  six.addr.ip[15] = 1;
-  six.port = c->rem.port;
-  (void) mg_lookup_also(c, &six, 1); /* without memory there is one address */
+  memset(both, 0, sizeof(both));
+  both[0] = c->rem;
+  both[1].is_ip6 = true;
+  both[1].addr.ip[15] = 1;
+  both[1].port = c->rem.port;
+  (void) mg_lookup_also(c, both, 2, 1); /* without memory there is one address */
 }
 
 struct mg_connection *mg_connect_with(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data,
@@ -128,7 +129,7 @@ struct mg_connection *mg_connect_with(struct mg_mgr *mgr, const char *url, mg_ev
     if (c->lookup == NULL || !try_next(c, next)) mg_error_as(c, status, "%s", err);
     return c;
   }
-  mg_call(c, MG_EV_RESOLVE, NULL);
+  mg_lookup_told(c);
   under_way(c, &s, c->lookup != NULL ? 1 : 0);
   return c;
 }

@@ -8,10 +8,10 @@ struct mg_connection;
 typedef void (*mg_event_handler_t)(struct mg_connection *c, int ev, void *ev_data);
 
 enum {
-  MG_EV_ERROR,     /* Something failed; the connection is closed next   char *text */
+  MG_EV_ERROR,     /* Something failed; the connection is closed next   char *text (but see mg_ask) */
   MG_EV_OPEN,      /* Connection created                                NULL */
   MG_EV_POLL,      /* Sweep, for connections that ask (MG_ASK_POLL)     uint64_t *uptime_ms */
-  MG_EV_RESOLVE,   /* Host name is resolved                             NULL */
+  MG_EV_RESOLVE,   /* Host name is resolved                             struct mg_resolved *, NULL for Unix sockets */
   MG_EV_CONNECT,   /* Connection established                            NULL */
   MG_EV_ACCEPT,    /* Connection accepted                               NULL */
   MG_EV_TLS_HS,    /* TLS handshake succeeded                           NULL */
