@@ -457,6 +457,33 @@ def test_offsets_beyond_4_gib(site, root):
 # -- codings --
 
 
+def test_ranges_are_of_what_is_sent_and_several_of_a_coded_file_are_none(site, root):
+    """One range is a piece of the coded file. Several would be a multipart with a Content-Encoding, which clients undo on the multipart
+    itself: they get the whole file (RFC 9110 14.2 leaves that open), which curl can read."""
+    server = site()
+    packed = gzip.compress(TEXT, mtime=0)
+    (root / "text.txt.gz").write_bytes(packed)
+    coded = field("Accept-Encoding", "gzip")
+    one, many = field("Range", "bytes=2-5"), field("Range", "bytes=0-1,4-5")
+    answer = server.get("/text.txt", headers=coded)
+    tag = answer.header("ETag")
+    assert (answer.status, answer.body) == (200, packed)
+    for more in (coded, coded + field("If-Range", tag)):
+        answer = server.get("/text.txt", headers=one + more)
+        assert (answer.status, answer.body, answer.header("ETag")) == (206, packed[2:6], tag)
+        assert answer.header("Content-Encoding") == "gzip"
+        assert answer.header("Content-Range") == f"bytes 2-5/{len(packed)}"
+        answer = server.get("/text.txt", headers=many + more)
+        assert (answer.status, answer.body, answer.header("ETag")) == (200, packed, tag)
+    answer = server.get("/text.txt", headers=one + field("If-Range", tag))
+    assert (answer.status, answer.body) == (200, TEXT), "that tag is of another representation"
+    assert server.get("/text.txt", headers=many).status == 206
+    if shutil.which("curl"):
+        command = ["curl", "-s", "--compressed", "-r", "0-1,4-5"]
+        got = subprocess.run([*command, f"http://127.0.0.1:{server.port}/text.txt"], capture_output=True, check=True)  # fmt: skip
+        assert got.stdout == TEXT
+
+
 def test_a_coded_sibling_is_chosen_by_the_client(site, root):
     server = site()
     for suffix in ("br", "zst", "gz"):

@@ -347,6 +347,7 @@ bool mg_http_file_send(struct mg_connection *c, const struct mg_http_message *hm
     mg_snprintf(line, sizeof(line), "Accept-Ranges: bytes\r\nContent-Range: bytes */%llu\r\n", (unsigned long long) f->size);
     return mg_http_plain(c, 416, line);
   }
+  if (n > 1 && f->coding != NULL) n = 0; /* clients would undo the coding on the multipart, which has none: RFC 9110 14.2 lets it be whole */
   if (n > 1) return send_ranges(c, o, f, type, ranges, n);
   if (n == 1) return send_part(c, o, f, type, 206, ranges);
   return send_part(c, o, f, type, 200, &whole);
