@@ -70,7 +70,7 @@ def test_a_wrong_question_is_a_value_error_and_tells_nothing() -> None:
     with Manager() as mgr:
         conn = asker(mgr, told)
         for wrong in ("", "unix:///tmp/x", "gopher://a:1", "tcp://host", "a" * 300, "a\0b"):
-            with pytest.raises(ValueError, match="."):
+            with pytest.raises(ValueError, match=r"host|port|scheme|NUL"):
                 conn.resolve(wrong)
         for seconds in (0, -1, float("nan")):
             with pytest.raises(ValueError, match="timeout"):
