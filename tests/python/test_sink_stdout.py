@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -10,6 +11,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 from conftest import DEADLINE, eventually
 
-from pymongoose.sinks import Pipeline, RotatingFileSink, StdoutSink
+from pymongoose.sinks import Pipeline, Retry, RotatingFileSink, StdoutSink
 from pymongoose.sinks._pretty import Pretty
 
 PROGRAM = """
@@ -182,6 +184,74 @@ def test_a_reader_that_does_not_read_holds_up_nobody_else_and_gets_everything_la
         got = [json.loads(source.readline())["n"] for _ in range(1000)]
         assert log.stop().dropped == 0
     assert got == list(range(1000))
+
+
+def test_a_write_that_outlasts_the_sinks_patience_is_not_done_twice() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as stream:
+        sink = StdoutSink(stream, format="json", batch_size=50, send_timeout=0.05)
+        sent_again = threading.Event()
+        real = sink.send_lines
+
+        async def watched(lines: list[bytes]) -> None:
+            if sink.stats().retried > 2:
+                sent_again.set()
+            await real(lines)
+
+        sink.send_lines = watched  # type: ignore[method-assign]
+        with Pipeline([sink]) as log:
+            for n in range(50):
+                assert log.emit("m", n=n, fill="x" * 4096)
+            sent_again.wait(1.0)  # time enough to do wrong
+            said = b""
+            while said.count(b"\n") < 50:
+                said += os.read(reader, 1 << 16)
+        assert log.stats().sent == 50
+    with os.fdopen(reader, "rb") as rest:
+        said += rest.read()
+    assert [json.loads(line)["n"] for line in said.splitlines()] == list(range(50))
+
+
+def test_what_a_full_disk_took_is_not_written_again_and_a_torn_line_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    real, room, torn = os.write, [1000], threading.Event()
+
+    def small(fd: int, data: Any) -> int:
+        if fd != stream.fileno():
+            return real(fd, data)
+        if not room[0]:
+            torn.set()
+            raise OSError(errno.ENOSPC, "no space")
+        n = real(fd, data[: room[0]])
+        room[0] -= n
+        return n
+
+    with path.open("wb") as stream:
+        monkeypatch.setattr(os, "write", small)
+        sink = StdoutSink(stream, format="json", retry=Retry(base=0.01), breaker=None)
+        with Pipeline([sink]) as log:
+            for n in range(50):
+                assert log.emit("m", n=n)
+            assert torn.wait(DEADLINE)
+            room[0] = 1 << 20
+            assert log.flush(DEADLINE)
+    found = []
+    halves = 0
+    for line in path.read_bytes().splitlines():
+        try:
+            found.append(json.loads(line)["n"])
+        except ValueError:
+            halves += 1
+    assert found == list(range(50))
+    assert halves == 1
+
+
+def test_a_line_that_is_no_event_cannot_steer_the_terminal() -> None:
+    sink = StdoutSink(format="pretty")
+    sink._pretty = Pretty(colour=True)
+    assert sink._shown(b"\x1b[2Jno \xc2\x9b json") == b"\\x1b[2Jno \\x9b json\n"
 
 
 def test_events_for_a_reader_that_is_gone_are_rejected_and_the_others_go_on(tmp_path: Path) -> None:

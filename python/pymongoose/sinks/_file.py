@@ -111,7 +111,7 @@ class RotatingFileSink(BatchedSink):
     async def send_lines(self, lines: list[bytes]) -> None:
         rotations = self._log.rotations
         try:
-            await self._file_thread.run(self._write_lines, lines)
+            await self._file_thread.run_to_end(self._write_lines, lines)
         except HalfWritten as e:
             logger.warning(
                 "%s: %d of %d lines written: %s", self.path, e.done, len(lines), e.__cause__

@@ -71,7 +71,7 @@ class Pretty:
         except (TypeError, ValueError):
             level = "info"
         text.append(f"{level.upper():{WIDTH}}", style=STYLES[level])
-        text.append(" " + _shown(_plain(event.get("message", ""))), style="bold")
+        text.append(" " + harmless(_plain(event.get("message", ""))), style="bold")
         exception = None
         before = "  "
         for field, value in event.items():
@@ -80,7 +80,7 @@ class Pretty:
             if field == "exception" and isinstance(value, str) and "\n" in value:
                 exception = value
                 continue
-            text.append(f"{before}{_shown(field)}=", style="cyan")
+            text.append(f"{before}{harmless(field)}=", style="cyan")
             text.append(_value(value))
             before = " "
         if exception is not None:
@@ -109,10 +109,11 @@ def _plain(value: Any) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, str) and not _bare.fullmatch(value):
         value = json_text(value)
-    return _shown(_plain(value))
+    return harmless(_plain(value))
 
 
-def _shown(text: str) -> str:
+def harmless(text: str) -> str:
+    """Text that steers no terminal: control characters are shown, not sent."""
     return _control.sub(_escape, text)
 
 

@@ -104,7 +104,7 @@ class SqliteSink(BatchedSink):
         await super().start()
 
     async def send_batch(self, batch: list[dict[str, Any]]) -> None:
-        await self._db_thread.run(self._store_rows, batch, self.batch_id)
+        await self._db_thread.run_to_end(self._store_rows, batch, self.batch_id)
 
     async def stop(self) -> DrainResult:
         try:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 from ._batched import BatchedSink
 from ._checks import one_of
 from ._encode import decode
-from ._outcome import Rejected
-from ._pretty import Pretty
+from ._outcome import Partial, Rejected
+from ._pretty import Pretty, harmless
 from ._sink import DrainResult
 from ._work_thread import WorkThread
 
@@ -63,10 +63,12 @@ class StdoutSink(BatchedSink):
         self._stream: Any = None
         self._stream_fd: int | None = None
         self._pretty: Pretty | None = None
+        self._torn = False  # the last thing there is a part of a line
         self._stream_thread = WorkThread("pymongoose-stdout")
 
     async def start(self) -> None:
         self._stream = sys.stdout if self._given is None else self._given
+        self._torn = False
         try:
             self._stream_fd = self._stream.fileno()
         except (AttributeError, OSError, ValueError):  # None, or not a file
@@ -86,27 +88,50 @@ class StdoutSink(BatchedSink):
             return None
 
     async def send_lines(self, lines: list[bytes]) -> None:
-        await self._stream_thread.run(self._write_lines, lines)
+        await self._stream_thread.run_to_end(self._write_lines, lines)
 
     def _write_lines(self, lines: list[bytes]) -> None:
-        if self._pretty is None:
-            data = b"\n".join((*lines, b""))
-        else:
-            data = "".join([self._shown(line) for line in lines]).encode("utf-8", "replace")
+        texts = [self._shown(line) for line in lines]
         try:
             if self._stream_fd is not None:
-                _write_all(self._stream_fd, data)
+                self._write_texts(self._stream_fd, texts)
             elif self._stream is not None:
-                self._write_stream(data)
+                self._write_stream(b"".join(texts))
         except (BrokenPipeError, ValueError) as e:  # ValueError: the stream was closed
             raise Rejected(f"nobody reads: {e}") from e
 
-    def _shown(self, line: bytes) -> str:
-        assert self._pretty is not None
+    def _write_texts(self, fd: int, texts: list[bytes]) -> None:
+        """All of them; Partial: some are there whole. One that is there in part is ended, and comes again."""
+        data = memoryview(b"".join([b"\n" * self._torn, *texts]))
+        n = -self._torn
         try:
-            return self._pretty.line(decode(line))
+            while data:
+                try:
+                    written = os.write(fd, data)
+                except BlockingIOError:  # somebody made it non-blocking
+                    select.select([], [fd], [])
+                    continue
+                n, data = n + written, data[written:]
+                self._torn = False
+        except OSError as e:
+            done = 0
+            for text in texts:
+                if n < len(text):
+                    break
+                n -= len(text)
+                done += 1
+            self._torn = self._torn or n > 0
+            if not done or isinstance(e, BrokenPipeError):
+                raise
+            raise Partial(retry=range(done, len(texts))) from e
+
+    def _shown(self, line: bytes) -> bytes:
+        if self._pretty is None:
+            return line + b"\n"
+        try:
+            return self._pretty.line(decode(line)).encode("utf-8", "replace")
         except Exception:  # noqa: BLE001  (somebody's own line, which is no event)
-            return line.decode("utf-8", "backslashreplace") + "\n"
+            return harmless(line.decode("utf-8", "backslashreplace")).encode() + b"\n"
 
     def _write_stream(self, data: bytes) -> None:
         try:
@@ -121,12 +146,3 @@ class StdoutSink(BatchedSink):
             return await super().stop()
         finally:
             self._stream_thread.close()
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:  # somebody made it non-blocking
-            select.select([], [fd], [])

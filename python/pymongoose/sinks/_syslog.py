@@ -110,7 +110,7 @@ class SyslogSink(BatchedSink):
         self._wire_thread = WorkThread("pymongoose-syslog")
 
     async def send_batch(self, batch: list[dict[str, Any]]) -> None:
-        await self._wire_thread.run(self._send_messages, batch)
+        await self._wire_thread.run_to_end(self._send_messages, batch)
 
     def _send_messages(self, batch: list[dict[str, Any]]) -> None:
         procid = str(os.getpid()) if self._procid is None else self._procid

@@ -17,7 +17,8 @@ PATIENCE = 2.0  # seconds
 class WorkThread:
     """Runs what it is given in order, on a daemon thread that is there from the first call on.
 
-    A process that was forked gets a thread of its own. Whoever awaits :meth:`run` may be cancelled; the call itself goes on to its end.
+    A process that was forked gets a thread of its own. Whoever awaits :meth:`run` may be cancelled; a call that has begun
+    goes on to its end.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,12 +37,23 @@ class WorkThread:
         """Call it and wait for what it returns or raises."""
         return await self.submit(fn, *args)
 
+    async def run_to_end(self, fn: Callable[..., T], *args: Any) -> T:
+        """The same for what must not happen twice: the call cannot be cancelled, so whoever is cancelled while it runs waits on, and its outcome
+        counts. Cancelled once more, it is left alone."""
+        done = self.submit(fn, *args)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            return await done
+
     def submit(self, fn: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Call it; the future is for the running loop."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
         def job() -> None:
+            if done.cancelled():  # nobody waits for it any more, and it has not begun
+                return
             try:
                 value = fn(*args)
             except BaseException as e:  # noqa: BLE001  (it belongs to the caller)
