@@ -197,12 +197,13 @@ class Spool:
             if lane is not None and lane.bytes + len(line) + _SLACK <= self.max_bytes:
                 self._inside = True
                 try:
-                    start = lane.next
-                    quick = lane.append_one(line, self.segment_bytes)
-                    if quick:
-                        self._mark(start)
-                        if self.fsync != "never":
-                            self._sync_appended(lane)
+                    if self.fsync == "never":
+                        start = lane.next
+                        quick = lane.append_one(line, self.segment_bytes)
+                        if quick:
+                            self._mark(start)
+                    else:
+                        quick = self._put((line,), None, quick=True) == 1
                 finally:
                     self._inside = False
         if not quick:
@@ -240,9 +241,26 @@ class Spool:
             self.on_append()
         return done
 
-    def _put(self, lines: Sequence[bytes], batch_id: str | None) -> int:
+    def _put(self, lines: Sequence[bytes], batch_id: str | None, *, quick: bool = False) -> int:
+        """All of them that there is room for. Whatever this raises, none is there."""
         lane = self._own()
-        start, done = lane.next, 0
+        end = lane.end
+        try:
+            if quick:
+                done = int(lane.append_one(lines[0], self.segment_bytes))
+            else:
+                done = self._write(lane, lines, batch_id)
+            if done:
+                self._sync_appended(lane)
+        except BaseException:  # the medium, or a signal handler
+            lane.undo(end)
+            raise
+        if done:
+            self._mark(end.number)
+        return done
+
+    def _write(self, lane: Lane, lines: Sequence[bytes], batch_id: str | None) -> int:
+        done = 0
         while done < len(lines):
             fitting = self._fitting(lane, lines[done:] if done else lines)
             if fitting == 0 and self._make_room(lane):
@@ -250,18 +268,24 @@ class Spool:
             if fitting == 0:
                 break
             part = lines if fitting == len(lines) else lines[done : done + fitting]
-            if batch_id is None or done:
-                n = lane.append(part, self.segment_bytes)
-            else:
-                n = lane.append_named(part, self.segment_bytes, batch_id)
+            before = lane.next
+            try:
+                if batch_id is None or done:
+                    n = lane.append(part, self.segment_bytes)
+                else:
+                    n = lane.append_named(part, self.segment_bytes, batch_id)
+            except OSError:  # what was written before it is kept
+                done += lane.next - before
+                if not done:
+                    raise
+                self.reason = "disk_error"
+                logger.warning("spool %s: the disk fails", self.path, exc_info=True)
+                break
             done += n
             if n < fitting:
                 self.reason = "disk_full"
                 if not self._make_room(lane):
                     break
-        if done:
-            self._mark(start)
-            self._sync_appended(lane)
         return done
 
     def _mark(self, number: int) -> None:
@@ -342,7 +366,10 @@ class Spool:
             self._timer.start()
         except RuntimeError:  # the interpreter ends and starts no threads any longer
             self._timer = None
-            _sync([fd for lane in self._lanes for fd in lane.unsynced()])
+            try:
+                _sync([fd for lane in self._lanes for fd in lane.unsynced()])
+            except OSError:
+                logger.exception("spool %s could not be synced", self.path)
 
     def _sync_now(self) -> None:
         """On the timer's thread. Nobody who appends waits for the medium."""

@@ -56,6 +56,14 @@ class Segment:
     size: int
 
 
+class End(NamedTuple):
+    """Where a lane ended, to go back there."""
+
+    number: int  # of the next record
+    segment: int  # number of the last segment's first record; -1: there was none
+    size: int  # of that segment
+
+
 class Taken(NamedTuple):
     """What a read found."""
 
@@ -89,6 +97,8 @@ class Lane:
         self._dirty = False  # the last segment is not on the medium
         self._moved = False  # the cursor is not
         self._renamed = False  # the names in the folder are not
+        self._torn: End | None = None  # an append began there and did not end
+        self._misnamed = False  # the names on disk are not those that hold
         try:
             self._open_cursor()
             self._open_segments()
@@ -241,12 +251,13 @@ class Lane:
         finally:
             os.close(fd)
         new.replace(self.folder / "names")
-        self._renamed = True
+        self._renamed, self._misnamed = True, False
 
     # -- records in --
 
     def append(self, lines: Sequence[bytes], segment_bytes: int) -> int:
         """Write records behind each other; how many are there, which is all, unless the disk is full. Raises OSError for anything else."""
+        self._mend()
         done, most = 0, len(lines)
         while done < len(lines):
             full = self._file < 0 or not self.segments or self.segments[-1].size >= segment_bytes
@@ -264,27 +275,79 @@ class Lane:
 
     def append_one(self, line: bytes, segment_bytes: int) -> bool:
         """One record into the last segment, if that is open and has room, and nothing else stands in the way."""
-        if self._file < 0 or not line or len(line) > _KEEP:
+        if self._file < 0 or not line or len(line) > _KEEP or self._torn or self._misnamed:
             return False
         segment, number = self.segments[-1], self.next
         if segment.size >= segment_bytes:
             return False
         data = RECORD.pack(len(line), crc32(line, number & 0xFFFFFFFF)) + line
+        self._torn = End(number, segment.first, segment.size)
         try:
-            n = os.write(self._file, data)
+            if os.write(self._file, data) != len(data):
+                self._mend()  # never half a record
+                return False
+            self._wrote(segment, len(data), number + 1)
         except OSError:
+            self._torn = None
             return False  # append() will say what it is
-        if n != len(data):
-            os.ftruncate(self._file, segment.size)  # never half a record
-            return False
-        segment.size += n
-        self.bytes += n
-        self.next = number + 1
-        self._dirty = True
+        except BaseException:  # of a signal handler
+            self._mend()
+            raise
         return True
+
+    def _wrote(self, segment: Segment, size: int, number: int) -> None:
+        segment.size += size
+        self.bytes += size
+        self.next = number
+        self._dirty = True
+        self._torn = None
+
+    @property
+    def end(self) -> End:
+        """For undo()."""
+        last = self.segments[-1] if self.segments else None
+        return End(self.next, last.first if last else -1, last.size if last else 0)
+
+    def undo(self, end: End) -> None:
+        """Take back what was appended since. Raises OSError when the file cannot be cut."""
+        while self.segments and not (
+            self.segments[-1].first < end.number or self.segments[-1].first == end.segment
+        ):
+            self._drop_file()
+            self._unlink(self.segments.pop())
+        last = self.segments[-1] if self.segments else None
+        if last is not None and last.first == end.segment:
+            if self._file >= 0:
+                os.ftruncate(self._file, end.size)
+            else:
+                os.truncate(last.path, end.size)
+            last.size = end.size
+        self.bytes = sum(segment.size for segment in self.segments)
+        self.next = end.number
+        self._ahead = (-1, 0, b"")
+        self._torn = None
+        if last is None:
+            self._head = Place(self.next, _HEAD.size, self.next)
+        if any(start >= self.next for start in self.names):
+            self.names = {s: e for s, e in self.names.items() if s < self.next}
+            self._rename()
+
+    def _mend(self) -> None:
+        """What an append that did not end has left."""
+        if self._torn is not None:
+            self.undo(self._torn)
+        if self._misnamed:
+            self._write_names()
+
+    def _rename(self) -> None:
+        """Note the names that hold; at the latest before the next record comes, which must not get a name of others."""
+        self._misnamed = True
+        with contextlib.suppress(OSError):
+            self._write_names()
 
     def append_named(self, lines: Sequence[bytes], segment_bytes: int, batch_id: str) -> int:
         """The same for a batch that has an id, which read() gives it again. The id is noted first: what has it was never without."""
+        self._mend()
         start = self.next
         self.names[start] = (start + len(lines), batch_id)
         try:
@@ -292,13 +355,15 @@ class Lane:
         except OSError:  # perhaps the events can be kept, at least
             del self.names[start]
             return self.append(lines, segment_bytes)
-        n = self.append(lines, segment_bytes)
-        if n < len(lines):
-            del self.names[start]
-            if n:
-                self.names[start] = (start + n, f"{batch_id}.1")  # they are others now
-            self._write_names()
-        return n
+        try:
+            return self.append(lines, segment_bytes)
+        finally:
+            n = self.next - start
+            if n < len(lines):
+                del self.names[start]
+                if n:
+                    self.names[start] = (start + n, f"{batch_id}.1")  # they are others now
+                self._rename()
 
     def _write(self, lines: Sequence[bytes], segment_bytes: int) -> int:
         """As many as belong into the last segment, in one write; 0: there is no room on the disk for them."""
@@ -319,15 +384,17 @@ class Lane:
                 if size >= room:
                     break
             data = b"".join(parts)
-        if not write_all(self._file, data):
-            os.ftruncate(self._file, segment.size)  # never half a record
-            return 0
-        n = number - self.next
-        segment.size += len(data)
-        self.bytes += len(data)
-        self.next = number
-        self._dirty = True
-        return n
+        count = number - self.next
+        self._torn = End(self.next, segment.first, segment.size)
+        try:
+            if not write_all(self._file, data):
+                self._mend()  # never half a record
+                return 0
+            self._wrote(segment, len(data), number)
+        except BaseException:
+            self._mend()
+            raise
+        return count
 
     def _roll(self) -> bool:
         """A new last segment, or the one that is there opened. False: the disk is full."""
@@ -346,15 +413,21 @@ class Lane:
             if e.errno in (errno.ENOSPC, errno.EDQUOT):
                 return False
             raise
-        if not write_all(fd, head):
+        try:
+            there = write_all(fd, head)
+        except BaseException:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        if not there:
             os.close(fd)
             path.unlink(missing_ok=True)
             return False
-        self._file = fd
         if not self.segments:
             self._head = Place(self.next, _HEAD.size, self.next)
         self.segments.append(Segment(self.next, path, _HEAD.size))
         self.bytes += _HEAD.size
+        self._file = fd
         self._dirty = self._renamed = True
         return True
 
@@ -549,6 +622,12 @@ class Lane:
             return self.segments[0].path.stat().st_mtime if self.records else time.time()
         except (OSError, IndexError):
             return time.time()
+
+    def _drop_file(self) -> None:
+        """The last segment goes: nobody need sync it."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._dirty = -1, False
 
     def _close_file(self) -> None:
         if self._file >= 0:

@@ -1,0 +1,239 @@
+"""Spool, when an append is cut short: by Ctrl-C, by a disk that fails in the middle, by a medium that does not take it. What was not accepted is not there,
+and what was accepted later is."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sink_helpers import Receiver, drained, opened
+
+from pymongoose.sinks import Pipeline, Spool, _spool, _spool_lane
+
+Write = Callable[[int, bytes], int]
+
+
+def failing(error: BaseException, after: int, part: float = 0.5) -> Write:
+    """os.write() that fails once, when so many calls went well, with part of the data written."""
+    real, calls = os.write, 0
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == after + 1:
+            if part:
+                real(fd, data[: max(int(len(data) * part), 1)])
+            raise error
+        return real(fd, data)
+
+    return write
+
+
+def short_then(error: BaseException) -> Write:
+    """os.write() that takes half, and fails for the rest; once."""
+    real, calls = os.write, 0
+
+    def write(fd: int, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return real(fd, data[: len(data) // 2])
+        if calls == 2:
+            raise error
+        return real(fd, data)
+
+    return write
+
+
+def reopened(spool: Spool, path: Path, **options: Any) -> list[bytes]:
+    """What a later process finds; it must not find damage."""
+    spool.close()
+    again = opened(path, **options)
+    found = drained(again)
+    assert again.damaged == 0
+    again.close()
+    return found
+
+
+@pytest.mark.parametrize("part", [0.3, 0.9, 1.0])
+@pytest.mark.parametrize("many", [False, True])
+def test_an_interrupted_append_leaves_nothing_that_hides_later_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool, part: float
+) -> None:
+    spool = opened(tmp_path)
+    assert spool.append(b"before")
+    with monkeypatch.context() as m:
+        m.setattr(os, "write", failing(KeyboardInterrupt(), 0, part))
+        with pytest.raises(KeyboardInterrupt):
+            spool.append_many([b"x" * 50, b"y" * 50]) if many else spool.append(b"x" * 50)
+    assert spool.events == 1
+    assert spool.append(b"after")
+    assert spool.append_many([b"one", b"more"]) == 2
+    assert drained(spool) == [b"before", b"after", b"one", b"more"]
+    assert spool.damaged == 0
+
+
+def test_an_append_interrupted_behind_its_write_is_not_half_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path)
+    assert spool.append(b"before")
+    lane = spool._lanes[-1]
+
+    class Interrupting(type(lane)):  # type: ignore[misc]
+        @property
+        def next(self) -> int:
+            return int(self.__dict__["next"])
+
+        @next.setter
+        def next(self, value: int) -> None:
+            if armed and value > self.__dict__["next"]:
+                armed.pop()
+                raise KeyboardInterrupt
+            self.__dict__["next"] = value
+
+    armed = [True]
+    lane.__class__ = Interrupting
+    with pytest.raises(KeyboardInterrupt):
+        spool.append(b"x" * 50)
+    assert spool.append(b"after")
+    assert spool.events == 2
+    size = spool.bytes
+    assert reopened(spool, tmp_path) == [b"before", b"after"]
+    assert size == 20 + 8 + 6 + 8 + 5
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_disk_that_fails_in_the_middle_of_a_write_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    spool = opened(tmp_path)
+    assert spool.append(b"before")
+    with monkeypatch.context() as m:
+        m.setattr(os, "write", short_then(OSError(errno.EIO, "no")))
+        with pytest.raises(OSError, match="no"):
+            spool.append_many([b"x" * 50, b"y" * 50]) if many else spool.append(b"x" * 50)
+    assert spool.append(b"after")
+    assert reopened(spool, tmp_path) == [b"before", b"after"]
+
+
+def test_an_interrupted_append_of_many_files_leaves_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"segment_bytes": 4096, "max_bytes": 1 << 20}
+    spool = opened(tmp_path, **options)
+    assert spool.append(b"before")
+    with monkeypatch.context() as m:
+        m.setattr(os, "write", failing(KeyboardInterrupt(), 5))
+        with pytest.raises(KeyboardInterrupt):
+            spool.append_many([b"%04d" % n + b"x" * 1000 for n in range(50)])
+    assert spool.events == 1
+    assert spool.append(b"after")
+    assert reopened(spool, tmp_path, **options) == [b"before", b"after"]
+
+
+@pytest.mark.parametrize("fault", ["sync", "dup"])
+@pytest.mark.parametrize("many", [False, True])
+def test_what_the_medium_does_not_take_is_refused_and_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool, fault: str
+) -> None:
+    spool = opened(tmp_path, fsync="always")
+    assert spool.append(b"before")
+
+    def fails(*_: Any) -> int:
+        raise OSError(errno.EIO, "no")
+
+    with monkeypatch.context() as m:
+        if fault == "sync":
+            m.setattr(_spool, "data_sync", fails)
+        else:
+            m.setattr(os, "dup", fails)
+        with pytest.raises(OSError, match="no"):
+            spool.append_many([b"x", b"y"]) if many else spool.append(b"x")
+        assert spool.events == 1
+    assert spool.append(b"after")
+    assert reopened(spool, tmp_path) == [b"before", b"after"]
+
+
+def test_sums_are_exact_when_the_medium_fails_under_a_durable_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Receiver(spool=Spool(tmp_path, fsync="always"), batch_timeout=0.01)
+    sink.up.set()
+    log = Pipeline([sink])
+    real, calls = _spool.data_sync, 0
+
+    def sometimes(fd: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 0:
+            raise OSError(errno.EIO, "no")
+        real(fd)
+
+    monkeypatch.setattr(_spool, "data_sync", sometimes)
+    with log:
+        accepted = [n for n in range(60) if log.emit("m", n=n)]
+        assert 0 < len(accepted) < 60
+        monkeypatch.setattr(_spool, "data_sync", real)
+        assert log.flush(30)
+    assert sorted(sink.numbers) == accepted
+    stats = log.stats()
+    assert stats.refused == {"disk_error": 60 - len(accepted)}
+    assert (stats.sent, stats.spooled, stats.dropped) == (len(accepted), 0, {})
+
+
+def test_what_was_written_before_a_file_could_not_be_made_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"segment_bytes": 4096, "max_bytes": 1 << 20}
+    spool = opened(tmp_path, **options)
+    assert spool.append(b"before")
+    records = [b"%04d" % n + b"x" * 1000 for n in range(20)]
+    with monkeypatch.context() as m:
+        m.setattr(_spool_lane.os, "open", refusing(".seg"))
+        done = spool.append_many(records)
+        assert 0 < done < 20
+        assert spool.reason == "disk_error"
+        assert spool.events == done + 1
+        with pytest.raises(OSError, match="no"):
+            spool.append_many(records[done:])
+    assert spool.append(b"after")
+    assert reopened(spool, tmp_path, **options) == [b"before", *records[:done], b"after"]
+
+
+def test_a_batch_cut_off_by_a_file_that_could_not_be_made_has_an_id_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"segment_bytes": 4096, "max_bytes": 1 << 20}
+    spool = opened(tmp_path, **options)
+    records = [b"%04d" % n + b"x" * 1000 for n in range(20)]
+    assert spool.append(b"before")
+    with monkeypatch.context() as m:
+        m.setattr(_spool_lane.os, "open", refusing(".seg"))
+        done = spool.append_batch(records, "batch")
+        assert 0 < done < 20
+    assert spool.append_many(records[done:]) == 20 - done
+    spool.close()
+    again = opened(tmp_path, **options)
+    ids = {}
+    while (batch := again.read(1000)) is not None:
+        ids[batch.id] = len(batch.lines)
+        again.ack(batch)
+    assert "batch" not in ids
+    assert ids["batch.1"] == done
+    assert sum(ids.values()) == 21
+
+
+def refusing(end: str) -> Callable[..., int]:
+    real = os.open
+
+    def open_(path: Any, *args: Any, **options: Any) -> int:
+        if str(path).endswith(end):
+            raise OSError(errno.EMFILE, "no")
+        return real(path, *args, **options)
+
+    return open_
