@@ -16,10 +16,21 @@ static void take(void *arg, int level, struct mg_str json) {
   told++;
 }
 
-static unsigned long later;
+static unsigned long later, laters[4];
+static int nlater;
+
+static void on_piece(struct mg_connection *c, struct mg_str piece, bool last, void *arg) {
+  (void) arg;
+  if (piece.len > 0 && mg_http_unanswered(c)) {
+    mg_http_start(c, 200, mg_str(""));
+    mg_http_write_chunk(c, "begun", 5);
+  }
+  if (last) mg_http_write_chunk(c, NULL, 0);
+}
 
 static void serve(struct mg_connection *c, int ev, void *ev_data) {
   struct mg_http_message *hm = (struct mg_http_message *) ev_data;
+  if (ev == MG_EV_HTTP_HDRS && mg_strcmp(hm->uri, mg_str("/echo")) == 0) mg_http_stream_body(c, on_piece, NULL, 0);
   if (ev != MG_EV_HTTP_MSG) return;
   if (mg_strcmp(hm->uri, mg_str("/missing")) == 0) {
     mg_http_reply(c, 404, NULL, "no");
@@ -36,8 +47,13 @@ static void serve(struct mg_connection *c, int ev, void *ev_data) {
   } else if (mg_strcmp(hm->uri, mg_str("/raw")) == 0) {
     static const char raw[] = "HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\nraw!";
     mg_send(c, raw, sizeof(raw) - 1);
+  } else if (mg_strcmp(hm->uri, mg_str("/raw-close")) == 0) {
+    static const char raw[] = "HTTP/1.1 203 OK\r\n\r\nto the end";
+    mg_send(c, raw, sizeof(raw) - 1);
+    c->is_draining = 1;
   } else if (mg_strcmp(hm->uri, mg_str("/later")) == 0) {
     later = mg_http_defer(c);
+    if (nlater < 4) laters[nlater++] = later;
   } else if (mg_strcmp(hm->uri, mg_str("/never")) == 0) {
     (void) c;
   } else if (mg_strcmp(hm->uri, mg_str("/ws")) == 0) {
@@ -49,7 +65,7 @@ static void serve(struct mg_connection *c, int ev, void *ev_data) {
 
 static struct peer up(void) {
   loop_up();
-  told = 0;
+  told = nlater = 0;
   later = 0;
   memset(lines, 0, sizeof(lines));
   server = mg_http_listen(&mgr, "http://127.0.0.1:0", serve, NULL);
@@ -156,6 +172,119 @@ LOOP_TEST(deferred_answers_are_told_when_they_are_given) {
   CHECK(UNTIL(answers(&p) == 2));
   CHECK_INT(told, 2);
   CHECK(says(1, "\"path\":\"/later\"") && says(1, "\"bytes_out\":7}"));
+  down(&p);
+}
+
+static void answer_later(int n, const char *text) {
+  struct mg_connection *c = newest();
+  CHECK(c != NULL && mg_http_aim(c, laters[n]));
+  mg_http_reply(c, 200, NULL, "%s", text);
+  mg_http_unaim(c);
+  mg_touch(c);
+}
+
+LOOP_TEST(an_answer_that_waits_for_its_turn_is_told_when_it_is_given) {
+  struct peer p = up();
+  say(&p, GET("/later") GET("/later"));
+  CHECK(UNTIL(nlater == 2));
+  answer_later(1, "second");
+  turns(5);
+  CHECK_INT(told, 1);
+  CHECK(says(0, "\"bytes_out\":6}"));
+  answer_later(0, "first");
+  CHECK(UNTIL(answers(&p) == 2));
+  CHECK_INT(told, 2);
+  CHECK(says(1, "\"bytes_out\":5}"));
+  down(&p);
+}
+
+LOOP_TEST(a_refusal_is_told_at_once_though_the_connection_lingers) {
+  static const char *const requests[] = {
+      "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", /* 400 */
+      "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n",          /* 413 */
+      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab",    /* 400, in the body */
+  };
+  for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+    struct peer p = up(); /* which does not hang up */
+    say(&p, requests[i]);
+    CHECK(UNTIL(answers(&p) == 1));
+    CHECK_INT(told, 1);
+    CHECK(says(0, "\"status\":4") && strstr(lines[0], "aborted") == NULL);
+    down(&p);
+    CHECK_INT(told, 1);
+  }
+}
+
+LOOP_TEST(what_came_of_a_body_is_counted_when_the_client_goes) {
+  struct peer p = up();
+  say(&p, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+  turns(5);
+  hang_up(&p);
+  CHECK(UNTIL(told == 1));
+  CHECK(says(0, "\"status\":499") && says(0, "\"bytes_in\":3,") && says(0, "\"aborted\":true"));
+  p = dial(server);
+  say(&p, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n");
+  CHECK(UNTIL(has(&p, "begun")));
+  hang_up(&p);
+  CHECK(UNTIL(told == 2));
+  CHECK(says(1, "\"status\":200") && says(1, "\"bytes_in\":4,\"bytes_out\":5,\"aborted\":true}"));
+  loop_down();
+}
+
+LOOP_TEST(an_answer_cut_by_its_request_is_aborted_behind_another_that_waits) {
+  struct peer p = up();
+  say(&p, GET("/later"));
+  say(&p, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+  CHECK(UNTIL(nlater == 1));
+  turns(5);
+  say(&p, "broken\r\n");
+  turns(5);
+  CHECK_INT(told, 1);
+  CHECK(says(0, "\"path\":\"/echo\"") && says(0, "\"bytes_in\":2,\"bytes_out\":5,\"aborted\":true}"));
+  answer_later(0, "first");
+  CHECK(UNTIL(told == 2 && gone(&p)));
+  CHECK(says(1, "\"bytes_out\":5}"));
+  down(&p);
+}
+
+LOOP_TEST(an_answer_by_hand_that_ends_with_the_connection_is_whole) {
+  struct peer p = up();
+  say(&p, GET("/raw-close"));
+  CHECK(UNTIL(gone(&p)));
+  CHECK(has(&p, "to the end"));
+  CHECK(UNTIL(told == 1));
+  CHECK(says(0, "\"status\":203") && says(0, "\"bytes_out\":10}"));
+  CHECK_INT(levels[0], MG_HTTP_LOG_INFO);
+  down(&p);
+}
+
+static void too_much(struct mg_connection *c, int ev, void *ev_data) {
+  static char big[8 << 20];
+  (void) ev_data;
+  if (ev != MG_EV_HTTP_MSG) return;
+  mg_http_reply_n(c, 200, mg_str(""), mg_str_n(big, sizeof(big)));
+  c->is_draining = 1;
+}
+
+LOOP_TEST(a_connection_that_drains_slowly_is_refused_nothing) {
+  struct mg_limits limits = mg_limits_default;
+  struct mg_listen_opts opts;
+  struct peer p;
+  uint64_t timeouts;
+  memset(&opts, 0, sizeof(opts));
+  loop_up();
+  told = 0;
+  limits.header_timeout = 1;
+  opts.limits = &limits;
+  server = mg_http_listen_with(&mgr, "http://127.0.0.1:0", too_much, NULL, &opts);
+  CHECK(mg_http_log(server, take, &told));
+  p = dial_with(server, 4096);
+  timeouts = mgr.stats.timeouts;
+  say(&p, GET("/") "GET /half");
+  CHECK(UNTIL(mgr.stats.timeouts > timeouts));
+  CHECK(UNTIL(gone(&p)));
+  CHECK_INT(answers(&p), 1);
+  CHECK_INT(told, 1);
   down(&p);
 }
 

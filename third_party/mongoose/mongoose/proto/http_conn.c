@@ -228,7 +228,6 @@ static bool stream_ended(struct mg_connection *c, struct mg_http_conn *hc) {
   mg_read_due(c, 0);
   c->is_resp = 1;
   hc->cur->early = 0;
-  hc->cur->body_in = hc->body_len;
   stream_piece(c, hc, none, true);
   return over(c, hc) ? false : after_handler(c, hc);
 }
@@ -267,7 +266,7 @@ static bool stream_body(struct mg_connection *c, struct mg_http_conn *hc) {
       if (piece.len > left) piece.len = (size_t) left;
       used = (ptrdiff_t) piece.len;
     }
-    hc->body_len += piece.len;
+    hc->cur->body_in = hc->body_len += piece.len;
     if (hc->body_max > 0 && hc->body_len > hc->body_max) {
       mg_http_refuse(c, hc, 413, "body too large");
       return false;
@@ -300,7 +299,7 @@ static bool decode_chunks(struct mg_connection *c, struct mg_http_conn *hc) {
       return false;
     }
     if (piece.len > 0) memmove(c->recv.buf + hc->head_len + hc->body_len, piece.buf, piece.len);
-    hc->body_len += piece.len;
+    hc->cur->body_in = hc->body_len += piece.len;
     hc->raw_at += (uint64_t) used;
   }
   if (hc->chunked.done) return true;
@@ -322,11 +321,11 @@ static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
     if (c->recv.len < end) {
       size_t here = c->recv.len - hc->head_len;
       if (here == hc->body_len) return false; /* nothing new: the deadline stays */
-      hc->body_len = here;
+      hc->cur->body_in = hc->body_len = here;
       body_deadline(c, hc);
       return false;
     }
-    hc->body_len = hc->p.content_length;
+    hc->cur->body_in = hc->body_len = hc->p.content_length;
   }
   mg_http_message_rebase(hm, (const char *) c->recv.buf - hc->p.base);
   hc->p.base = (const char *) c->recv.buf;
@@ -336,7 +335,6 @@ static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
   mg_read_due(c, 0);
   hc->body_here = 1;
   hc->cur->early = 0;
-  hc->cur->body_in = hc->body_len;
   if (hc->cur->answer == MG_ANSWER_NONE && c->listener->routes != NULL && mg_http_route(c, hc, hm)) {
     c->hint = 0;
     consume(c, end);
@@ -563,6 +561,7 @@ static void settle(struct mg_connection *c) {
       return;
     }
   }
+  if (MG_UNLIKELY(c->is_draining) && hc != NULL && hc->phase == MG_HTTP_ANSWER) mg_http_watch_raw(c, hc->cur); /* this may be its end */
   if (!c->is_listening) mg_http_go_on(c);
   if (c->is_owed && c->proto == &mg_proto_http) { /* the last answer may have ended just now: draining waits for it no more */
     hc = (struct mg_http_conn *) c->pfn_data;
@@ -586,7 +585,7 @@ static void http_settle(struct mg_connection *c) {
 static void http_timeout(struct mg_connection *c) {
   struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
   c->mgr->stats.timeouts++;
-  if (hc != NULL && (hc->phase == MG_HTTP_BODY || (hc->phase == MG_HTTP_HEAD && c->recv.len > 0))) {
+  if (hc != NULL && !c->is_draining && (hc->phase == MG_HTTP_BODY || (hc->phase == MG_HTTP_HEAD && c->recv.len > 0))) {
     if (hc->cur != NULL || mg_xchg_begin(c, hc)) {
       if (hc->phase == MG_HTTP_HEAD && c->listener->log != NULL) mg_http_log_begin(c, hc->cur, NULL, "head too slow");
       mg_http_refuse(c, hc, 408, hc->phase == MG_HTTP_BODY ? "body too slow" : "head too slow");

@@ -464,7 +464,6 @@ void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status
   body.buf = (char *) (size_t) (why != NULL ? why : "");
   body.len = strlen(body.buf);
   x->linger = 1;
-  if (hc->phase == MG_HTTP_BODY) x->body_in = hc->body_len;
   hc->target = NULL;
   mg_xchg_aim(c, hc, x);
   if (x->answer == MG_ANSWER_NONE) {
@@ -476,11 +475,15 @@ void mg_http_refuse(struct mg_connection *c, struct mg_http_conn *hc, int status
   x->keep_alive = 0;
   if (hc->hm != NULL) c->hint = 0;
   hc->phase = MG_HTTP_OVER;
+  if (x->answer == MG_ANSWER_DONE) mg_http_logged(c, x); /* the connection may linger for long */
   if (hc->queue == NULL) {
     c->is_draining = 1;
     mg_linger(c);
   } else {
-    if (x->answer != MG_ANSWER_DONE) mg_xchg_done(c, hc, x); /* cut short in the middle: the close tells */
+    if (x->answer != MG_ANSWER_DONE) { /* cut short in the middle: the close tells */
+      mg_http_logged(c, x);
+      mg_xchg_done(c, hc, x);
+    }
     mg_touch(c);
   }
 }

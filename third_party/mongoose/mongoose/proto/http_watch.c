@@ -116,4 +116,5 @@ void mg_http_watch_raw(struct mg_connection *c, struct mg_http_xchg *x) {
   if (x->answer != MG_ANSWER_NONE && x->answer != MG_ANSWER_RAW) return;
   if (from < c->send.len) mg_http_watch_bytes(x, (char *) c->send.buf + from, c->send.len - from);
   x->mark = base + c->send.len;
+  if (c->is_draining && !c->is_eof && x->watch != NULL && x->watch->state == CLOSE) x->answer = MG_ANSWER_DONE;
 }

@@ -55,6 +55,7 @@ struct mg_http_xchg *mg_xchg_target(struct mg_http_conn *hc) {
 void mg_xchg_done(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_xchg *x) {
   x->answer = MG_ANSWER_DONE;
   if (x == hc->cur) c->is_resp = 0;
+  if (x != hc->cur) mg_http_logged(c, x); /* it may have to wait for its turn */
   if (!c->in_dirty) mg_touch(c);
 }
 
@@ -141,7 +142,7 @@ static void watch_target(struct mg_connection *c, struct mg_http_conn *hc) {
   struct mg_http_xchg *x = hc->target;
   if (x == NULL || x->answer == MG_ANSWER_DONE) return;
   mg_http_watch_raw(c, x);
-  if (x->answer == MG_ANSWER_DONE) mg_touch(c);
+  if (x->answer == MG_ANSWER_DONE) mg_xchg_done(c, hc, x);
 }
 
 bool mg_http_aim(struct mg_connection *c, unsigned long number) {
