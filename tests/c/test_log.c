@@ -1,5 +1,7 @@
 /* test_log.c - levels, whole lines, and nothing a peer can forge. */
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "mongoose/base/alloc.h"
@@ -123,6 +125,36 @@ TEST(lines_of_threads_do_not_mix) {
     CHECK(memchr(p, '[', (size_t) (nl - p)) == nl - 5);
   }
   CHECK_INT(lines, 600);
+  stop();
+}
+static void *chatter_on(void *arg) {
+  while (!__atomic_load_n((int *) arg, __ATOMIC_RELAXED)) MG_INFO(("and on"));
+  return NULL;
+}
+static void nowhere(char ch, void *param) {
+  (void) ch;
+  (void) param;
+}
+TEST(a_child_forked_while_others_log_may_log) {
+  pthread_t t[2];
+  int over = 0;
+  mg_log_set(MG_LL_INFO);
+  mg_log_set_fn(nowhere, NULL);
+  for (int i = 0; i < 2; i++) pthread_create(&t[i], NULL, chatter_on, &over);
+  for (int i = 0; i < 50; i++) {
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+      alarm(20); /* the end of a child that hangs */
+      MG_INFO(("hello"));
+      _exit(0);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_INT(status, 0);
+    if (status != 0) break;
+  }
+  __atomic_store_n(&over, 1, __ATOMIC_RELAXED);
+  for (int i = 0; i < 2; i++) pthread_join(t[i], NULL);
   stop();
 }
 CHECK_MAIN

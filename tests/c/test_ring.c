@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "mongoose/base/alloc.h"
@@ -298,6 +300,79 @@ TEST(a_consumer_that_sleeps_is_always_woken) {
 
 TEST(a_consumer_that_dozes_gets_everything) {
   meet(DOZER, 1, 64);
+}
+
+/* ---- forks ---- */
+
+static size_t salvaged, last_salvaged;
+
+static void salvage(void *p) {
+  if (number(p) <= last_salvaged) _exit(3);
+  last_salvaged = number(p);
+  salvaged++;
+}
+
+/* 0: the child got everything and went on. */
+static int child_abandons(struct mg_ring *r, size_t least) {
+  int status = -1;
+  pid_t pid = fork();
+  if (pid == 0) {
+    alarm(20); /* the end of a child that hangs */
+    mg_ring_abandon(r, salvage);
+    _exit(salvaged >= least ? 0 : 4);
+  }
+  if (pid < 0 || waitpid(pid, &status, 0) != pid) return -1;
+  return status;
+}
+
+static void *wait_for_room(void *arg) {
+  struct mg_ring *r = (struct mg_ring *) arg;
+  while (!mg_ring_wait(r, 1, 20000)) continue;
+  return NULL;
+}
+
+TEST(a_child_is_not_held_up_by_those_who_wait_for_room) {
+  struct mg_ring *r = mg_ring_new(3, 100);
+  pthread_t t;
+  for (size_t i = 1; i <= 3; i++) mg_ring_push(r, item(i), 1);
+  pthread_create(&t, NULL, wait_for_room, r);
+  for (int i = 0, status = 0; i < 30 && status == 0; i++) {
+    status = child_abandons(r, 3);
+    CHECK_INT(status, 0);
+  }
+  mg_ring_pop(r);
+  mg_ring_tell(r);
+  pthread_join(t, NULL);
+  mg_ring_free(r);
+}
+
+struct pumped {
+  struct mg_ring *r;
+  int over;
+};
+
+static void *pump_through(void *arg) {
+  struct pumped *p = (struct pumped *) arg;
+  size_t i = 0;
+  while (!__atomic_load_n(&p->over, __ATOMIC_RELAXED)) {
+    if (mg_ring_push(p->r, item(++i), 1) == MG_RING_FULL) i--;
+    if (i % 3 == 0) mg_ring_pop(p->r);
+  }
+  return NULL;
+}
+
+TEST(a_child_gets_what_is_whole_in_order_while_others_push_and_pop) {
+  struct pumped p = {mg_ring_new(100, 1000), 0};
+  pthread_t t;
+  pthread_create(&t, NULL, pump_through, &p);
+  while (mg_ring_count(p.r) < 90) sched_yield();
+  for (int i = 0, status = 0; i < 30 && status == 0; i++) {
+    status = child_abandons(p.r, 90);
+    CHECK_INT(status, 0);
+  }
+  __atomic_store_n(&p.over, 1, __ATOMIC_RELAXED);
+  pthread_join(t, NULL);
+  mg_ring_free(p.r);
 }
 
 CHECK_MAIN

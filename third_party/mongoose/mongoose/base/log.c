@@ -14,11 +14,30 @@
 int mg_log_level = MG_LL_NONE;
 
 static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below, and the sink */
+static pthread_once_t s_once = PTHREAD_ONCE_INIT;
 static mg_pfn_t s_fn = mg_pfn_stdout;
 static void *s_param;
 
 static __thread char s_prefix[80];
 static __thread bool s_inside; /* this thread is in the sink: logging from there would lock itself out */
+
+/* A child must not inherit the lock from a thread that it does not have, nor half a line. A thread that forks in the sink has it already. */
+static void before_fork(void) {
+  if (!s_inside) pthread_mutex_lock(&s_lock);
+}
+
+static void after_fork(void) {
+  if (!s_inside) pthread_mutex_unlock(&s_lock);
+}
+
+static void once(void) {
+  (void) pthread_atfork(before_fork, after_fork, after_fork);
+}
+
+static void lock(void) {
+  pthread_once(&s_once, once);
+  pthread_mutex_lock(&s_lock);
+}
 
 void mg_log_set(int level) {
   if (level < MG_LL_NONE) level = MG_LL_NONE;
@@ -32,7 +51,7 @@ int mg_log_get(void) {
 
 void mg_log_set_fn(mg_pfn_t fn, void *param) {
   if (s_inside) return;
-  pthread_mutex_lock(&s_lock);
+  lock();
   s_fn = fn == NULL ? mg_pfn_stdout : fn;
   s_param = param;
   pthread_mutex_unlock(&s_lock);
@@ -44,7 +63,7 @@ static void put_all(const char *s, size_t n) {
 
 static void put_line(const char *prefix, const char *s, size_t n) {
   if (s_inside) return;
-  pthread_mutex_lock(&s_lock);
+  lock();
   s_inside = true;
   put_all(prefix, strlen(prefix));
   for (size_t i = 0; i < n; i++) {

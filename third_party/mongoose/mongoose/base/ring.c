@@ -98,6 +98,17 @@ void mg_ring_free(struct mg_ring *r) {
   mg_free(r);
 }
 
+/* The lock and its condition stay as they are: destroying a condition waits for those who wait for it, and here nobody will ever wake up. */
+void mg_ring_abandon(struct mg_ring *r, void (*fn)(void *item)) {
+  uint64_t at;
+  for (at = r->head; at != r->tail; at++) {
+    struct slot *s = &r->slots[at & r->mask];
+    if (s->turn == (at >> r->bits << 1) + 1) fn(s->item); /* else it was being filled */
+  }
+  mg_free(r->slots);
+  mg_free(r);
+}
+
 /* By compare-and-swap rather than by adding and taking back: a large item that is being refused must not make a small one that fits be
  * refused as well. */
 static bool take_bytes(struct mg_ring *r, size_t bytes) {

@@ -23,6 +23,8 @@ enum mg_ring_fate {
 
 struct mg_ring *mg_ring_new(size_t max_items, size_t max_bytes); /* NULL: out of memory, or max_items is 0 or beyond reason */
 void mg_ring_free(struct mg_ring *r);                            /* what is in it is the caller's: pop it before. No thread may use r any more */
+/* Instead, in a forked child, whose other threads stopped wherever they were: fn gets every item but those that one of them had in its hands. */
+void mg_ring_abandon(struct mg_ring *r, void (*fn)(void *item));
 
 /* Any thread; item is not NULL. What counts for more than max_bytes is never taken, not even by an empty ring. */
 enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes);
