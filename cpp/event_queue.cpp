@@ -13,6 +13,7 @@
 #include "event_queue.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <new>
@@ -89,7 +90,12 @@ EventQueue *self_of(PyObject *o) {
   return reinterpret_cast<EventQueue *>(o);
 }
 
-void bury(Record *r) {  // lock held
+// Native records come from malloc itself: PyMem_RawMalloc takes Python's lock under tracemalloc.
+void free_record(Record *r) {
+  r->kind == kind_json ? std::free(r) : PyMem_RawFree(r);
+}
+
+void bury(Record *r) {  // lock held, or a native record
   if (r->kind != kind_json) {
     Py_XDECREF(r->message);
     Py_XDECREF(r->names);
@@ -98,7 +104,7 @@ void bury(Record *r) {  // lock held
       for (Py_ssize_t i = 0; i < r->n; i++) Py_XDECREF(r->values[i]);
     }
   }
-  PyMem_RawFree(r);
+  free_record(r);
 }
 
 void empty_graveyard(EventQueue *q) {  // lock held
@@ -324,9 +330,9 @@ Fate push_waiting(EventQueue *q, Record *r, size_t bytes, Reason *told) {
     Py_BEGIN_ALLOW_THREADS
     mg_ring_wait(q->ring, bytes, static_cast<unsigned>(std::ceil(slice * 1000)));
     Py_END_ALLOW_THREADS
+    if (q->state.load(std::memory_order_relaxed) == closed) return refuse(q, is_closed, told);  // nobody would come for it
     if (give(q, r, bytes)) return taken;
     if (PyErr_CheckSignals() < 0) return failed;
-    if (q->state.load(std::memory_order_relaxed) == closed) return refuse(q, is_closed, told);
     clock_gettime(CLOCK_MONOTONIC, &t);
     left = until - (static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9);
   }
@@ -488,18 +494,19 @@ PyObject *drain_some(EventQueue *q, Py_ssize_t n, const Encoder *encoder) {
   empty_graveyard(q);
   Ref list(PyList_New(0));
   if (!list) return nullptr;
-  bool ok = true;
-  while (ok && n-- > 0) {
+  while (n-- > 0) {
     auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
     if (!r) break;
     Ref item(event_of(q, r));
     if (item && encoder && r->kind == kind_event) item = Ref(encoder->line(item.get()));
-    ok = item && PyList_Append(list.get(), item.get()) == 0;
-    KeepError keep;
+    if (!item || PyList_Append(list.get(), item.get()) < 0) {  // no memory, or a value that raises SystemExit: that one is lost, not all
+      PyErr_WriteUnraisable(reinterpret_cast<PyObject *>(q));
+      q->evicted.fetch_add(1, std::memory_order_relaxed);
+    }
     bury(r);
   }
   mg_ring_tell(q->ring);
-  return ok ? list.release() : nullptr;
+  return list.release();
 }
 
 PyObject *drain(PyObject *self, PyObject *arg) {
@@ -601,9 +608,8 @@ PyObject *reset(PyObject *self, PyObject *) {
   if (!make_ring(q)) return nullptr;
   q->evicted = q->below = 0;
   for (auto &count : q->refused) count = 0;
-  while (auto *r = static_cast<Record *>(mg_ring_pop(ring))) bury(r);
+  mg_ring_abandon(ring, [](void *r) { bury(static_cast<Record *>(r)); });
   empty_graveyard(q);
-  mg_ring_free(ring);
   mg_wakeq_free(bell);
   Py_RETURN_NONE;
 }
@@ -796,7 +802,7 @@ bool event_queue_push_json(EventQueue *q, int level, const char *json, size_t si
   if (state == closed) return refuse(q, is_closed) == taken;
   size_t bytes = base_bytes + size;
   if (bytes > q->max_bytes) return refuse(q, too_big) == taken;
-  auto *r = static_cast<Record *>(PyMem_RawMalloc(head_size + (size ? size : 1)));
+  auto *r = static_cast<Record *>(std::malloc(head_size + (size ? size : 1)));
   if (!r) return refuse(q, queue_full) == taken;
   r->kind = kind_json;
   r->level = static_cast<uint8_t>(level);
@@ -811,7 +817,7 @@ bool event_queue_push_json(EventQueue *q, int level, const char *json, size_t si
       default: fate = refuse(q, queue_full);
     }
   }
-  if (fate != taken) PyMem_RawFree(r);
+  if (fate != taken) free_record(r);
   return fate == taken;
 }
 

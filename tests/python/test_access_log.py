@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import socket
+import struct
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -163,6 +166,30 @@ def test_what_the_queue_refuses_is_counted_and_the_answers_go_on() -> None:
         thread.join(10)
     refused = log.queue.counters()["refused"]
     assert sum(refused.values()) + log.queue.counters()["accepted"] == 10
+
+
+def test_records_need_no_lock_of_pythons_even_under_tracemalloc() -> None:
+    """The answer comes while this thread holds the lock."""
+    libc = ctypes.PyDLL(None)  # calls of it keep the lock
+    sink = Kept()
+    buf = ctypes.create_string_buffer(1000)
+    with (
+        serving(handler, sink) as (url, _),
+        socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as sock,
+    ):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 10, 0))
+        request = b"GET /fixed HTTP/1.1\r\nHost: x\r\n\r\n"
+        sock.sendall(request)
+        assert sock.recv(1000).endswith(b"fixed")  # the connection is known by now
+        tracemalloc.start()
+        try:
+            assert libc.send(sock.fileno(), request, len(request), 0) == len(request)
+            got = libc.recv(sock.fileno(), buf, len(buf), 0)
+        finally:
+            tracemalloc.stop()
+        assert got > 0
+        assert buf.raw[:got].endswith(b"fixed")
+        assert [event["path"] for event in sink.wait(2)] == ["/fixed", "/fixed"]
 
 
 def test_wrong_access_logs_are_refused_with_a_reason() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import collections
 import gc
 import json
+import os
 import signal
 import sys
 import threading
@@ -20,7 +21,8 @@ from pymongoose.sinks._policy import OVERFLOWS, policies
 
 
 def queue(max_events=1000, max_bytes=1 << 20, overflow="drop_newest", **more):
-    options = {"level": "trace", "block_timeout": 5.0, "clock": None, "spill": None} | more
+    options = {"level": "trace", "block_timeout": 5.0, "clock": None, "spill": None}
+    options |= {"running_loop": asyncio._get_running_loop} | more
     q = EventQueue(
         max_events,
         max_bytes,
@@ -33,7 +35,7 @@ def queue(max_events=1000, max_bytes=1 << 20, overflow="drop_newest", **more):
         options["clock"],
         lambda: None,
         options["spill"],
-        asyncio._get_running_loop,
+        options["running_loop"],
     )
     q.set_state("open")
     return q
@@ -272,6 +274,34 @@ def test_block_gives_up_after_its_time_and_when_the_queue_is_closed():
     thread.join(30)
     assert done == [False]
     assert q.counters()["refused"] == {"closed": 1}
+
+
+def test_room_in_a_queue_that_was_closed_meanwhile_is_not_taken():
+    """Nobody would come for the event."""
+    waits = threading.Event()
+
+    def no_loop():
+        waits.set()
+
+    q = queue(max_events=1, overflow="block", block_timeout=60.0, running_loop=no_loop)
+    q.emit("a")
+    done = []
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(
+        100
+    )  # the lock goes over only where it is given up: there when the other thread waits for room
+    try:
+        thread = threading.Thread(target=lambda: done.append(q.emit("b")))
+        thread.start()
+        waits.wait(30)
+        q.set_state("closed")
+        assert len(q.drain(1)) == 1
+        thread.join(30)
+    finally:
+        sys.setswitchinterval(before)
+    assert done == [False]
+    assert q.counters()["refused"] == {"closed": 1}
+    assert len(q) == 0
 
 
 def test_block_does_not_wait_on_an_asyncio_loop():
@@ -530,6 +560,53 @@ def test_a_reset_queue_is_empty_and_has_a_descriptor_of_its_own():
     assert [e["message"] for e in drained(q)] == ["again"]
     assert q.fileno() >= 0
     assert before >= 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork beside threads
+def test_a_child_forked_while_somebody_waits_for_room_is_not_held_up():
+    q = queue(max_events=3, overflow="block", block_timeout=60.0)
+    for k in range(3):
+        q.emit("parent", k=k)
+    done = []
+    thread = threading.Thread(target=lambda: done.append(q.emit("waits")))
+    thread.start()
+    ends = []
+    for _ in range(5):
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)  # the end of a child that hangs
+            q.reset()
+            os._exit(0 if len(q) == 0 and q.emit("child") and len(q.drain(9)) == 1 else 1)
+        ends.append(os.waitpid(pid, 0)[1])
+    q.drain(1)
+    thread.join(30)
+    assert ends == [0] * 5
+    assert done == [True]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_event_that_cannot_be_made_is_counted_and_the_others_come():
+    def dumps(event, default):
+        raise (ValueError if event["message"] != "b" else SystemExit)
+
+    q = queue()
+    for message in "abc":
+        q.emit(message)
+    lines = q.drain_lines(10, dumps, None, lambda event: event["message"].encode())
+    assert lines == [b"a", b"c"]
+    assert q.counters()["evicted"] == 1
+
+
+def test_a_value_whose_text_ends_the_thread_ends_nothing():
+    class Leaves:
+        def __str__(self):
+            raise SystemExit
+
+    q = queue()
+    q.emit("a", x=Leaves())
+    (line,) = q.drain_lines(10, *LINES)
+    assert json.loads(line)["x"] == "<Leaves: str() raised SystemExit>"
 
 
 @pytest.mark.parametrize(

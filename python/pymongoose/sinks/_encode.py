@@ -28,7 +28,9 @@ def shown(value: object) -> Any:
         if isinstance(value, (bytes, bytearray, memoryview)):
             return bytes(value).decode("utf-8", "replace")
         return str(value).encode("utf-8", "replace").decode()
-    except Exception as e:  # noqa: BLE001  (of somebody's __str__)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:  # noqa: BLE001  (of somebody's __str__; SystemExit would end the worker)
         return f"<{type(value).__name__}: str() raised {type(e).__name__}>"
 
 
