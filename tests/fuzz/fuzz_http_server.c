@@ -1,15 +1,18 @@
 /* fuzz_http_server.c - the input is what a client says, in cuts, to a real server over a socket pair.
  *
  * Invariant: the server never crashes; what it says is well-formed responses, the last one perhaps cut; a handler sees a request's
- * head before its message; once the client has ended and every deferred answer is given, the connection closes and leaves nothing.
+ * head before its message; each request is one line of the access log, well-formed; once the client has ended and every deferred answer is given, the connection closes and leaves nothing.
  * How requests are answered (at once, later, in pieces, by hand, as a stream) depends on the input.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "log_line.h"
 #include "mongoose/codec/http_chunked.h"
+#include "mongoose/loop/io.h"
 #include "mongoose/proto/http.h"
+#include "mongoose/proto/http_log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,6 +23,17 @@ static struct mg_connection *listener, *conn;
 static uint32_t state;
 static unsigned long waiting[64];
 static int nwaiting, heads;
+
+static uint64_t lines;
+
+static void take(void *arg, int level, struct mg_str json) {
+  struct log_line line;
+  (void) arg;
+  (void) level;
+  log_line_read(&line, json.buf, json.len);
+  log_line_free(&line);
+  lines++;
+}
 
 static uint32_t any(uint32_t n) {
   state = state * 1664525u + 1013904223u;
@@ -134,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     opts.limits = &limits;
     mg_mgr_init(&mgr);
     listener = mg_http_listen_with(&mgr, "http://127.0.0.1:0", on_event, NULL, &opts);
-    MUST(listener != NULL && mg_route_static(listener, mg_str("/"), 200, mg_str(NULL), mg_str("static")));
+    MUST(listener != NULL && mg_http_log(listener, take, NULL));
   }
   state = 2166136261u;
   for (i = 0; i < size; i++) state = (state ^ data[i]) * 16777619u;
@@ -144,7 +158,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   MUST(conn != NULL);
   conn->pfn = listener->pfn;
   conn->proto = listener->proto;
-  conn->listener->limits = listener->listener->limits;
+  mg_listener_drop(conn->listener);
+  conn->listener = mg_listener_hold(listener->listener);
+  lines = mgr.stats.requests;
   for (i = 0; i < 5000; i++) {
     if (at < size) {
       size_t k = any(3) == 0 ? size - at : 1 + any(40);
@@ -162,6 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   MUST(conn == NULL); /* closed, and so the loop is idle but for the listener */
   MUST(mgr.nconns == 1 && !mg_mgr_owes(&mgr));
+  MUST(lines == mgr.stats.requests);
   close(sv[1]);
   must_be_responses(out, len);
   return 0;
