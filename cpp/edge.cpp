@@ -42,10 +42,7 @@ bool set_access_log(Loop &loop, mg_connection *c, py::handle pipeline) {
   return mg_http_log(c, log_record, queue) || refused(c, "access_log", "this listener does not speak HTTP");
 }
 
-}  // namespace
-
-bool edge_apply(Loop &loop, mg_connection *c, py::handle edge) {
-  if (edge.is_none()) return true;
+bool apply(Loop &loop, mg_connection *c, py::handle edge) {
   auto t = py::reinterpret_borrow<py::tuple>(edge);
   auto proxy = t[1].cast<std::string>(), trusted = t[2].cast<std::string>();
   auto fields = t[3].cast<unsigned>();
@@ -53,6 +50,22 @@ bool edge_apply(Loop &loop, mg_connection *c, py::handle edge) {
   if (!proxy.empty() && !mg_proxy_from(c, mg_str_n(proxy.data(), proxy.size()))) return refused(c, "proxy_protocol", proxy);
   if (!trusted.empty() && !mg_http_trust(c, mg_str_n(trusted.data(), trusted.size()), fields)) return refused(c, "trusted_proxies", trusted);
   return t[4].is_none() || set_access_log(loop, c, t[4]);
+}
+
+}  // namespace
+
+// Whatever is wrong is an exception of Python's that is set: the listener, which there is already, must not stay then.
+bool edge_apply(Loop &loop, mg_connection *c, py::handle edge) {
+  try {
+    return edge.is_none() || apply(loop, c, edge);
+  } catch (py::error_already_set &e) {
+    e.restore();
+  } catch (const py::cast_error &) {
+    PyErr_SetString(PyExc_ValueError, "a number among the options of the listener is not an integer, or out of range");
+  } catch (const std::bad_alloc &) {
+    PyErr_NoMemory();
+  }
+  return false;
 }
 
 py::tuple edge_codings() {

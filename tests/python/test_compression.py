@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import zlib
 
 import pytest
@@ -329,6 +330,21 @@ def test_others_are_answered_while_a_large_body_is_compressed(serve):
 def test_wrong_settings_are_refused(options, error):
     with pytest.raises(error):
         Compression(**options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"min_size": 1 << 70}, {"whole_max": 1.5}, {"levels": {FIRST: 1 << 40}}]
+)
+def test_settings_out_of_range_leave_no_listener_behind(options):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with Manager(lambda *_: None) as mgr:
+        with pytest.raises(ValueError, match="out of range"):
+            mgr.listen(f"http://127.0.0.1:{port}", compress=Compression(**options))
+        mgr.poll(0)
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", port))
 
 
 def test_compression_belongs_to_http():
