@@ -115,6 +115,41 @@ def test_a_value_that_does_not_fit_its_column_stays_among_the_fields(db: Postgre
     assert json.loads(fields) == wrong
 
 
+def test_no_value_holds_up_the_others_for_ever(db: Postgres) -> None:
+    sink = sink_for(db, columns={"real": "double precision", "exact": "numeric"})
+    with Pipeline([sink]) as log:
+        log.emit("before")
+        log.emit("real", real=10**400)
+        log.emit("exact", exact=10**5000)
+        log.emit("time", ts=datetime.min)
+        log.emit("after")
+        assert log.flush(DEADLINE)
+    assert sink.stats().retried == 0
+    assert [m for (m,) in db.ask("SELECT message FROM events ORDER BY ctid")] == [
+        "before", "real", "exact", "time", "after",
+    ]  # fmt: skip
+    ((real, exact),) = db.ask("SELECT max(real), max(exact) FROM events")
+    assert (real, exact) == (None, 10**5000)
+
+
+def test_what_cannot_be_tidied_harms_no_batch(db: Postgres, caplog: Any) -> None:
+    sink = sink_for(db, batch_size=10)
+    real = sink._sql_name
+    with Pipeline([sink]) as log:
+        log.emit("m", n=0)
+        assert log.flush(DEADLINE)
+        sink._chores_at = 0.0
+        db.ask("CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END'")
+        db.ask("CREATE TRIGGER no BEFORE DELETE ON events_batches EXECUTE FUNCTION no()")
+        log.emit("m", n=1)
+        log.emit("m", n=2, text="\0")
+        assert log.flush(DEADLINE)
+    assert real() == '"events"'
+    assert numbers(db) == [0, 1]
+    assert (sink.stats().sent, sink.stats().dropped) == (2, {"rejected": 1})
+    assert "could not be removed" in caplog.text
+
+
 def test_columns_that_a_table_lacks_are_added(db: Postgres) -> None:
     with Pipeline([sink_for(db)]) as log:
         log.emit("old", status=1)

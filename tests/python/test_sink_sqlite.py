@@ -182,6 +182,25 @@ def test_rows_that_a_constraint_refuses_are_rejected_and_the_others_stored(tmp_p
     assert (sink.stats().sent, sink.stats().dropped) == (36, {"rejected": 4})
 
 
+def test_no_value_holds_up_the_others_for_ever(tmp_path: Path) -> None:
+    class Odd(dict[str, int]):
+        def __missing__(self, key: str) -> int:
+            raise RuntimeError("no")
+
+    sink = SqliteSink(tmp_path / "e.db", columns={"n": "REAL"})
+    with Pipeline([sink]) as log:
+        log.emit("before")
+        log.emit("time", ts=datetime.min)
+        log.emit("value", n=10**5000)
+        log.emit("odd", n=Odd(a=1))
+        log.emit("after")
+        assert log.flush(DEADLINE)
+    assert sink.stats().retried == 0
+    assert [m for (m,) in rows(tmp_path / "e.db", "message")] == [
+        "before", "time", "value", "odd", "after",
+    ]  # fmt: skip
+
+
 def test_ids_of_batches_are_forgotten_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

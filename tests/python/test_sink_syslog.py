@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import certs
@@ -212,6 +213,26 @@ def test_a_receiver_that_does_not_read_is_given_up_and_the_batch_sent_once_more(
         assert sink.stats().dropped == {}
 
 
+def test_a_message_too_long_for_a_datagram_is_rejected_and_the_others_go(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(path))
+        receiver.settimeout(DEADLINE)
+        sink = SyslogSink(f"unix:{path}", max_message=1 << 20, batch_size=4, batch_timeout=60.0)
+        with Pipeline([sink]) as log:
+            log.emit("one")
+            log.emit("x" * 1_000_000)
+            log.emit("time", ts=datetime.min)
+            log.emit("two")
+            assert [receiver.recv(1 << 21).split()[-1] for _ in range(3)] == [
+                b"one",
+                b"time",
+                b"two",
+            ]
+            assert log.flush(DEADLINE)
+    assert (sink.stats().sent, sink.stats().dropped) == (3, {"rejected": 1})
+
+
 # -- messages --
 
 SYSLOG_MSG = re.compile(
@@ -267,6 +288,11 @@ def test_messages_of_every_size_are_whole_characters_within_the_limit(
 )
 def test_messages_as_bytes(event: dict[str, Any], made: bytes) -> None:
     assert message(event) == made
+
+
+def test_a_header_that_fills_the_message_leaves_no_room_for_text() -> None:
+    made = SyslogFormat(1, "h" * 300, "a" * 300, "i" * 300, "f@1", 480)
+    assert not made.message({"message": "x" * 5000}, "p" * 300).endswith(b"x")
 
 
 def test_header_values_are_printable_and_within_their_lengths() -> None:

@@ -6,6 +6,7 @@ import datetime
 import json
 import math
 import sys
+from collections import UserDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -253,6 +254,22 @@ def test_otlp_record_is_the_event(form: Any) -> None:
         kind = "application/json" if form == "json" else "application/x-protobuf"
         assert otlp.got[0].headers["Content-Type"] == kind
         assert otlp.got[0].headers["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_otlp_a_container_that_raises_harms_no_other_event(form: Any) -> None:
+    class Broken(UserDict[str, int]):
+        def items(self) -> Any:
+            raise RuntimeError("no")
+
+    with Otlp() as otlp:
+        sink = OtlpSink(otlp.url, encoding=form, batch_size=3)
+        events: list[dict[str, Any]] = [{"n": 0}, {"n": 1, "odd": Broken(a=1)}, {"n": 2}]
+        result = deliver(sink, events)
+        assert (result.sent, sink.stats().retried) == (3, 0)
+        found = [{a.key: value(a.value) for a in r.attributes} for r in otlp.records]
+        assert [f["n"] for f in found] == [0, 1, 2]
+        assert found[1]["odd"] == "{'a': 1}"
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -59,13 +59,13 @@ def quoted(name: str) -> str:
 
 def epoch(ts: Any) -> float | None:
     """Seconds since 1970 of an event's timestamp: a number, or text in ISO 8601 (local time unless it says otherwise). None: it is neither."""
-    if isinstance(ts, str):
-        try:
-            ts = datetime.fromisoformat(ts[:-1] + "+00:00" if ts.endswith("Z") else ts).timestamp()
-        except (ValueError, OverflowError, OSError):
-            return None
-    if isinstance(ts, datetime):
-        ts = (ts if ts.tzinfo else ts.astimezone()).timestamp()
+    try:
+        if isinstance(ts, str):
+            ts = datetime.fromisoformat(ts[:-1] + "+00:00" if ts.endswith("Z") else ts)
+        if isinstance(ts, datetime):
+            ts = ts.timestamp()
+    except (ValueError, OverflowError, OSError):  # no time, or one before there were any
+        return None
     if isinstance(ts, bool) or not isinstance(ts, int | float):
         return None
     if not 0.0 <= ts <= LATEST or not math.isfinite(ts):

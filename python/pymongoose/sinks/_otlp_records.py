@@ -99,9 +99,15 @@ class JsonWriter:
 
     def request(self, batch: Sequence[Mapping[str, Any]], observed: int) -> bytes:
         seen = str(observed)
-        records = [self._record(event, seen) for event in batch]
+        records = [self._safe_record(event, seen) for event in batch]
         logs = [{"scope": self._scope, "logRecords": records}]
         return encode({"resourceLogs": [{"resource": self._resource, "scopeLogs": logs}]})
+
+    def _safe_record(self, event: Mapping[str, Any], observed: str) -> dict[str, Any]:
+        try:
+            return self._record(event, observed)
+        except Exception:  # noqa: BLE001  (of somebody's container)
+            return self._record(plain(event), observed)
 
     def _record(self, event: Mapping[str, Any], observed: str) -> dict[str, Any]:
         trace = trace_of(event)
@@ -194,9 +200,14 @@ class ProtobufWriter:
             put(logs.resource.attributes.add(key=text(key)).value, value, 0)
         logs = logs.scope_logs.add()
         logs.scope.name, logs.scope.version = self._scope
-        add = logs.log_records.add
+        records = logs.log_records
+        add = records.add
         for event in batch:
-            self._record(add, event, observed)
+            try:
+                self._record(add, event, observed)
+            except Exception:  # noqa: BLE001  (of somebody's container)
+                del records[-1]
+                self._record(add, plain(event), observed)
         return bytes(request.SerializeToString())
 
     def _record(self, add: Any, event: Mapping[str, Any], observed: int) -> None:
@@ -232,6 +243,11 @@ class ProtobufWriter:
             raise ValueError(str(exc)) from exc
         part = response.partial_success
         return part.rejected_log_records, part.error_message
+
+
+def plain(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event as it is in JSON."""
+    return decode(encode(dict(event)))
 
 
 def put(into: Any, value: Any, depth: int) -> None:

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from .._errors import MongooseError, TimedOut
+
+T = TypeVar("T")
+
+
+def each_of(
+    batch: Sequence[Any], make: Callable[[Any], T]
+) -> tuple[list[T], list[int], dict[int, str]]:
+    """What ``make`` makes of the events, and where in the batch each stood. Those it raises for are rejected, with the reason: sent again, they
+    would be in the way of all others for ever."""
+    made: list[T] = []
+    places: list[int] = []
+    rejected: dict[int, str] = {}
+    for i, event in enumerate(batch):
+        try:
+            made.append(make(event))
+            places.append(i)
+        except Exception as e:  # noqa: BLE001  (whatever somebody's value does)
+            rejected[i] = f"{type(e).__name__}: {e}"
+    return made, places, rejected
 
 
 class RetryLater(MongooseError):

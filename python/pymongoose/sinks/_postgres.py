@@ -12,9 +12,9 @@ from ._batched import BatchedSink
 from ._checks import a_count, a_duration, a_name
 from ._columns import clean, epoch, json_text, moment, parse_columns, quoted
 from ._encode import encode
-from ._outcome import Partial
+from ._outcome import Partial, each_of
 from ._postgres_values import converter
-from ._sink import DrainResult
+from ._sink import DrainResult, logger
 
 FORGOTTEN = "7 days"  # age of batch ids that are removed
 CHORES = 3600.0  # seconds between two removals
@@ -152,9 +152,9 @@ class PostgresSink(BatchedSink):
                         raise
 
     async def send_batch(self, batch: list[dict[str, Any]]) -> None:
-        rows = [self._row(event) for event in batch]
+        rows, places, rejected = each_of(batch, self._row)
         batch_id = self.batch_id
-        rejected: dict[int, str] = {}
+        refused: dict[int, str] = {}
         async with self._pool.acquire(timeout=self._timeout) as conn:
             if not self._tables_ready:
                 await self._prepare_tables(conn)
@@ -163,17 +163,26 @@ class PostgresSink(BatchedSink):
                 async with conn.transaction():
                     if self._dedupe and not await self._is_new(conn, batch_id):
                         return
-                    await self._copy_rows(conn, rows, 0, rejected)
+                    if rows:
+                        await self._copy_rows(conn, rows, 0, refused)
             except (self._asyncpg.UndefinedTableError, self._asyncpg.UndefinedColumnError):
                 self._tables_ready = False  # somebody removed it
                 raise
             if self._dedupe and time.monotonic() >= self._chores_at:
                 self._chores_at = time.monotonic() + CHORES
-                await conn.execute(
-                    f"DELETE FROM {self._sql_name('_batches')} WHERE stored < now() - interval '{FORGOTTEN}'"
-                )
+                await self._forget_batches(conn)
+        rejected.update({places[i]: reason for i, reason in refused.items()})
         if rejected:
             raise Partial(rejected=rejected)
+
+    async def _forget_batches(self, conn: Any) -> None:
+        """Never raises: the batch at hand is stored."""
+        try:
+            await conn.execute(
+                f"DELETE FROM {self._sql_name('_batches')} WHERE stored < now() - interval '{FORGOTTEN}'"
+            )
+        except Exception:  # noqa: BLE001  (it is logged, and tried again in an hour)
+            logger.exception("%s: old ids of batches could not be removed", self.table)
 
     # ---- rows ----
 

@@ -26,13 +26,17 @@ def _integer(bits: int) -> Converter:
 
 
 def _real(value: Any) -> Any:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    try:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if is_number else None
+    except OverflowError:
+        return None
 
 
 def _numeric(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    return Decimal(str(value))
+    return Decimal(str(value) if isinstance(value, float) else value)
 
 
 def _boolean(value: Any) -> Any:

@@ -14,7 +14,7 @@ from ._batched import BatchedSink
 from ._checks import a_count, a_duration, a_name, one_of
 from ._columns import clean, epoch, json_text, parse_columns, quoted
 from ._encode import encode
-from ._outcome import Partial
+from ._outcome import Partial, each_of
 from ._sink import DrainResult
 from ._work_thread import WorkThread, finish
 
@@ -161,8 +161,8 @@ class SqliteSink(BatchedSink):
 
     def _store_rows(self, batch: list[dict[str, Any]], batch_id: str) -> None:
         db = self._open_db()
-        rows = [self._row(event) for event in batch]
-        rejected: dict[int, str] = {}
+        rows, places, rejected = each_of(batch, self._row)
+        refused: dict[int, str] = {}
         try:
             with _transaction(db):
                 known = f"INSERT OR IGNORE INTO {self._batch_table} (id) VALUES (?)"
@@ -170,7 +170,7 @@ class SqliteSink(BatchedSink):
                 if new.rowcount == 1:
                     forget = f"DELETE FROM {self._batch_table} WHERE number <= ?"
                     db.execute(forget, ((new.lastrowid or 0) - REMEMBERED,))
-                    self._insert_rows(db, rows, rejected)
+                    self._insert_rows(db, rows, refused)
         except sqlite3.Error as e:
             if not _is_locked(e):
                 self._close_db()  # begin anew
@@ -178,6 +178,7 @@ class SqliteSink(BatchedSink):
         if time.monotonic() >= self._chores_at:
             self._chores_at = time.monotonic() + CHORES
             self._remove_old(db)
+        rejected.update({places[i]: reason for i, reason in refused.items()})
         if rejected:
             raise Partial(rejected=rejected)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ._batched import BatchedSink
 from ._checks import a_count, a_duration, one_of
+from ._outcome import Partial, each_of
 from ._sink import DrainResult
 from ._syslog_format import SyslogFormat, a_sd_id, facility_number
 from ._syslog_wire import Wire, a_context, parse_address
@@ -115,7 +116,11 @@ class SyslogSink(BatchedSink):
     def _send_messages(self, batch: list[dict[str, Any]]) -> None:
         procid = str(os.getpid()) if self._procid is None else self._procid
         message = self._messages.message
-        self._wire.send([message(event, procid) for event in batch])
+        messages, places, rejected = each_of(batch, lambda event: message(event, procid))
+        refused = self._wire.send(messages) if messages else {}
+        rejected.update({places[i]: reason for i, reason in refused.items()})
+        if rejected:
+            raise Partial(rejected=rejected)
 
     def forked(self) -> None:
         super().forked()

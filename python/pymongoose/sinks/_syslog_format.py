@@ -158,7 +158,8 @@ class SyslogFormat:
                 kept.append(param)
                 left -= size
         data = f"[{self._sd_id}{''.join(kept)}]".encode("utf-8", "replace")
-        cut = text[: self.max_message - len(head) - len(data) - 1].decode("utf-8", "ignore")
+        room = max(self.max_message - len(head) - len(data) - 1, 0)
+        cut = text[:room].decode("utf-8", "ignore")
         return head + data + b" " + cut.encode() if cut else head + data
 
 

@@ -91,16 +91,16 @@ class Wire:
         self._sock: socket.socket | None = None
         self._stream = False
 
-    def send(self, messages: Sequence[bytes]) -> None:
-        """Hand all messages over. OSError: some may have arrived, and some not."""
+    def send(self, messages: Sequence[bytes]) -> dict[int, str]:
+        """Hand all messages over. Returns which are too long for a datagram here, and never go. OSError: some may have arrived, and some not."""
         try:
             if self._sock is None or (self._stream and _is_over(self._sock)):
                 self.close()
                 self._connect()
             if self._stream:
                 self._send_stream(messages)
-            else:
-                self._send_datagrams(messages)
+                return {}
+            return self._send_datagrams(messages)
         except BaseException:
             self.close()
             raise
@@ -170,11 +170,18 @@ class Wire:
                     raise
         raise AssertionError  # one of the two returned or raised
 
-    def _send_datagrams(self, messages: Sequence[bytes]) -> None:
+    def _send_datagrams(self, messages: Sequence[bytes]) -> dict[int, str]:
         assert self._sock is not None
         send = self._sock.send
-        for message in messages:
-            send(message)
+        refused = {}
+        for i, message in enumerate(messages):
+            try:
+                send(message)
+            except OSError as e:
+                if e.errno != errno.EMSGSIZE:
+                    raise
+                refused[i] = f"{len(message)} bytes are too much for a datagram here"
+        return refused
 
     def _send_stream(self, messages: Sequence[bytes]) -> None:
         sock = self._sock
