@@ -194,12 +194,18 @@ class BatchedSink(Sink):
         self._give_up_rest()
         self._sender = None
         if self._letters is not None:
-            await self._letters.stop(1.0)
+            try:
+                await self._letters.stop(1.0)
+            except Exception:  # noqa: BLE001  (what follows gives back the rest)
+                logger.exception("sink %s: the dead letter did not stop cleanly", self.name)
         spooled = 0
         if self.spool is not None:
             self._count_spool()
             self._closed_events = spooled = self.spool.events
-            self.spool.close()
+            try:
+                self.spool.close()
+            except OSError:
+                logger.exception("sink %s: the spool did not close cleanly", self.name)
         await super().stop()
         self._bump()
         sent, dropped = self._at_start
@@ -213,14 +219,22 @@ class BatchedSink(Sink):
         if batch is not None and batch.spooled is None:
             kept = self._to_disk(batch.items, batch.id if batch.sends else None)
             self._count("deadline", len(batch.items) - kept)
-        elif batch is not None and batch.spooled is not None and batch.lost:
-            # Some of it is dealt with: the rest stays on disk, under its own id.
-            kept = self._to_disk(batch.items, batch.id)
-            if kept == len(batch.items):
-                self._ack(batch.spooled)
+        elif batch is not None and self.spool is not None and batch.spooled is not None:
+            if batch.lost:  # some of it is dealt with: the rest stays on disk, under its own id
+                self._replace(batch.spooled, batch)
+            self.spool.release()
         rest = self._memory.take(len(self._memory))
         self._done = self._memory.came
         self._count("deadline", len(rest) - self._to_disk(rest))
+
+    def _replace(self, spooled: SpoolBatch, batch: Batch) -> None:
+        assert self.spool is not None
+        lines = [i if i.__class__ is bytes else encode(i) for i in batch.items]
+        try:
+            if not self.spool.replace(spooled, lines, batch.id):
+                self._delivery.warn("a batch will be sent again as a whole", self.spool.reason)
+        except (OSError, MongooseError) as e:
+            self._delivery.warn("the spool cannot be written", e)
 
     # -- events in --
 
@@ -434,6 +448,7 @@ class BatchedSink(Sink):
                 if self._batch is None:
                     if self._stopping is not None:
                         return
+                    self._bump()  # all that was there is damaged
                     continue
                 if not await self._delivery.run(self._batch):
                     return  # the deadline; what is left of it is dealt with by stop()

@@ -33,10 +33,12 @@ class DeadLetter:
 
     def put(self, event: dict[str, Any] | bytes, sink: str, batch_id: str, reason: str) -> bool:
         """False: it could not be kept there either."""
-        plain = decode(event) if isinstance(event, bytes) else event
+        plain = _plain(event) if isinstance(event, bytes) else event
         letter = {"sink": sink, "batch_id": batch_id, "reason": reason}
         if self._sink is None:
             return self._write(encode({"ts": time.time(), **letter, "event": plain}))
+        if not isinstance(plain, dict):
+            plain = {"value": plain}
         marked = {**plain, "dead_letter": letter}
         if self._sink.accepts == "json":
             return self._sink.offer((), [encode(marked)]) == 1
@@ -59,3 +61,10 @@ class DeadLetter:
             logger.exception("dead letter %s cannot be written", path)
             return False
         return True
+
+
+def _plain(line: bytes) -> Any:
+    try:
+        return decode(line)
+    except ValueError:  # of a native record that is no JSON, say
+        return line.decode("utf-8", "replace")

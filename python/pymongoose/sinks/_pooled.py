@@ -213,7 +213,8 @@ class PooledSink(Sink):
         task = asyncio.get_running_loop().create_task(_coroutine(self.check_connection(conn)))
         try:
             await asyncio.wait({task}, timeout=max(until - time.monotonic(), 0.0))
-            works = task.done() and task.exception() is None and bool(task.result())
+            answered = task.done() and not task.cancelled() and task.exception() is None
+            works = answered and bool(task.result())
         except BaseException:
             task.cancel()
             self._discard(conn)

@@ -100,6 +100,7 @@ class Spool:
             Lane
         ] = []  # the last is ours to write, those of the dead are in front of it: they are older
         self._reading: Lane | None = None  # has a batch that is not acknowledged
+        self._limbo = 0  # events given up while they were being read: the reader may deliver them
         self._marks: deque[tuple[float, int]] = (
             deque()
         )  # when, in our lane, the record of that number came
@@ -164,6 +165,7 @@ class Spool:
         """Let go of the files; what is in them stays, for the next open()."""
         with self._lock:
             self._left = lane_records(self._lanes)
+            self._lose_limbo()
             try:
                 if self.fsync != "never":
                     _sync([fd for lane in self._lanes for fd in lane.unsynced()])
@@ -185,7 +187,7 @@ class Spool:
         self._inside = False
         self._timer = None
         self._let_go()  # the locks stay the parent's, who has the same descriptors
-        self.recovered = self.evicted = self._damaged_before = self._left = 0
+        self.recovered = self.evicted = self._damaged_before = self._left = self._limbo = 0
 
     # -- events in --
 
@@ -334,9 +336,12 @@ class Spool:
             return True
         if self.on_full != "drop_oldest" or len(lane.segments) < 2:
             return False
+        start, sending = lane.acked, lane.in_flight if self._reading is lane else 0
         lost = lane.evict()
-        self.evicted += lost
-        self.settled += lost
+        in_hand = max(min(start + lost, sending) - start, 0)
+        self._limbo += in_hand
+        self.evicted += lost - in_hand
+        self.settled += lost - in_hand
         return True
 
     @contextlib.contextmanager
@@ -347,6 +352,11 @@ class Spool:
                 yield
             finally:
                 self._inside = False
+
+    def _lose_limbo(self) -> None:
+        self.evicted += self._limbo
+        self.settled += self._limbo
+        self._limbo = 0
 
     # -- to the medium --
 
@@ -399,6 +409,7 @@ class Spool:
         self.look()
         with self._exclusive():
             self._own()
+            self._lose_limbo()
             if (
                 self._reading is not None
             ):  # acknowledged or given up, but for what read() is called again
@@ -458,22 +469,53 @@ class Spool:
             OSError: that cannot be noted; after a restart they are sent again. In this process they are not.
         """
         with self._exclusive():
-            if self._reading is batch.lane:
-                self._reading = None
-            if batch.lane not in self._lanes:
-                return
+            self._ack(batch)
+
+    def _ack(self, batch: SpoolBatch) -> None:
+        if self._reading is batch.lane:
+            self._reading = None
+        if batch.lane not in self._lanes:
+            return
+        if self._limbo and batch.end.number <= batch.lane.segments[0].first:
+            batch.lane.damaged += batch.damaged  # all of it was given up: the lane counts no more
+        try:
+            self._settle(batch.lane, batch.end, batch.damaged)
+        finally:
+            self.settled += self._limbo  # whatever became of them: they were not lost in here
+            self._limbo = 0
+            if batch.lane is self._lanes[-1]:
+                while len(self._marks) > 1 and self._marks[1][1] <= batch.lane.acked:
+                    self._marks.popleft()
+                if not batch.lane.records:
+                    self._marks.clear()
+            elif not batch.lane.records:
+                self._retire(batch.lane)
+        if self.fsync not in ("never", "always"):
+            self._sync_later()
+
+    def replace(self, batch: SpoolBatch, lines: Sequence[bytes], batch_id: str) -> bool:
+        """In place of a batch keep those lines of it that are left, under another id, also beyond max_bytes. False: the disk is full, nothing
+        changes. Raises OSError as append_many() and ack() do."""
+        with self._exclusive():
+            lane = self._own()
+            end = lane.end
             try:
-                self._settle(batch.lane, batch.end, batch.damaged)
-            finally:
-                if batch.lane is self._lanes[-1]:
-                    while len(self._marks) > 1 and self._marks[1][1] <= batch.lane.acked:
-                        self._marks.popleft()
-                    if not batch.lane.records:
-                        self._marks.clear()
-                elif not batch.lane.records:
-                    self._retire(batch.lane)
-            if self.fsync not in ("never", "always"):
-                self._sync_later()
+                if lane.append_named(lines, self.segment_bytes, batch_id) < len(lines):
+                    self.reason = "disk_full"
+                    lane.undo(end)
+                    return False
+                self._sync_appended(lane)
+            except BaseException:
+                lane.undo(end)
+                raise
+            self._mark(end.number)
+            self._ack(batch)
+            return True
+
+    def release(self) -> None:
+        """What was read is not going to be acknowledged now: it stays here, and what was given up of it meanwhile is lost."""
+        with self._lock:
+            self._lose_limbo()
 
     # -- numbers --
 
@@ -487,8 +529,8 @@ class Spool:
         """Events that are not acknowledged."""
         lanes = self._lanes
         if len(lanes) == 1:
-            return lanes[0].next - lanes[0].acked
-        return lane_records(lanes)
+            return lanes[0].next - lanes[0].acked + self._limbo
+        return lane_records(lanes) + self._limbo
 
     @property
     def bytes(self) -> int:
