@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from certs import root, server
 from conftest import DEADLINE
-from receivers import DRIP, HALF, HANG, OK, RESET, SLOW, Answer, Receiver
+from receivers import DRIP, HALF, HANG, OK, RESET, SLOW, Answer, Got, Receiver
 
 from pymongoose import TlsOpts
 from pymongoose.sinks import HttpSink, Pipeline, Rejected, Retry, RetryLater
@@ -247,6 +247,38 @@ def test_of_a_divided_batch_only_the_part_that_failed_is_sent_again() -> None:
         result = deliver(HttpSink(receiver.url, batch_size=100, concurrency=4, retry=SOON), 100)
         assert result.sent == 100
         assert sorted(numbers(receiver)) == list(range(100))
+
+
+@pytest.mark.parametrize(("limit", "at_once"), [(1200, 1), (500, 1), (None, 4)])
+def test_a_part_whose_answer_was_lost_comes_again_under_its_own_key(
+    limit: int | None, at_once: int
+) -> None:
+    class Forgetful(Receiver):
+        """Takes the second request and does not say so."""
+
+        keys: dict[str, bytes]
+
+        def take(self, got: Got) -> Any:
+            key, lost = got.headers["Idempotency-Key"], len(self.keys) == 1
+            known = self.keys.setdefault(key, got.body)
+            assert known == got.body, "a key stands for one body only"
+            return (503, {}, b"") if lost else OK
+
+    with Forgetful() as receiver:
+        receiver.keys = {}
+        receiver.limit = limit
+        sink = HttpSink(
+            receiver.url, batch_size=20, batch_timeout=60.0, retry=SOON, concurrency=at_once
+        )
+        with Pipeline([sink]) as pipe:
+            for n in range(20):
+                pipe.emit("m", n=n, fill="x" * 40)
+            assert pipe.flush(DEADLINE)
+        found = [
+            json.loads(line)["n"] for body in receiver.keys.values() for line in body.splitlines()
+        ]
+        assert sorted(found) == list(range(20))
+        assert len(receiver.keys) >= 2
 
 
 def test_a_redirect_is_followed_within_the_origin_and_with_its_body_only() -> None:

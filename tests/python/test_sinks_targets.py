@@ -416,6 +416,29 @@ def test_elastic_a_batch_whose_answer_was_lost_adds_nothing_twice() -> None:
         assert sorted(d["n"] for d in found) == list(range(20))
 
 
+def test_elastic_a_part_whose_answer_was_lost_adds_nothing_twice() -> None:
+    class Forgetful(Elastic):
+        """Takes the second request and does not say so."""
+
+        taken = 0
+
+        def take(self, got: Any) -> Any:
+            answer = super().take(got)
+            self.taken += 1
+            return (503, {}, b"") if self.taken == 2 else answer
+
+    with Forgetful() as elastic:
+        elastic.limit = 1500
+        sink = ElasticSink(
+            elastic.url, batch_size=20, batch_timeout=60.0, compress=None, retry=SOON
+        )
+        result = deliver(sink, [{"n": i} for i in range(20)])
+        assert (result.sent, result.dropped) == (20, 0)
+        assert elastic.taken > 2
+        found = documents(elastic, "logs-pymongoose-default")
+        assert sorted(d["n"] for d in found) == list(range(20))
+
+
 def test_elastic_413_is_sent_in_halves() -> None:
     with Elastic() as elastic:
         elastic.limit = 2000

@@ -136,7 +136,7 @@ class ElasticSink(PostingSink):
         documents: list[dict[str, Any]] = []
         head = b'{"%s":{"_index":%%s,"_id":"%s-%%d"}}' % (
             self._action.encode(),
-            self.batch_id.encode(),
+            self.first_id.encode(),
         )
         name = b"" if not self._fixed else encode({"": self._index})[4:-1]
         for i, event in enumerate(batch):

@@ -24,24 +24,31 @@ class PostingSink(BatchedSink):
     """A batched sink whose batches are sent by ``self.poster``; send_part() sends some of a batch."""
 
     poster: Poster
-    _rest: tuple[str, int, Sequence[int]] = ("", 0, ())
+    _rest: tuple[str, str, Sequence[int], int, Sequence[int]] = ("", "", (), 0, ())
+    first_id: str = ""
+    """The batch's id when it was sent first, from which all names for its events are made."""
     places: Sequence[int] = ()
-    """Where the events being sent stood in their batch at first: what is sent again after a part was taken begins elsewhere."""
+    """Where the events being sent stood in the batch then: what is sent again after a part was taken begins elsewhere, under another id."""
 
     async def send_part(self, items: Sequence[Any], at: int, key: str) -> None:
         """Send items, the first of which is number ``at`` of the batch. The key is theirs alone. Outcome as of send_batch(), or TooLarge."""
         raise NotImplementedError
 
     async def deliver(self, items: Sequence[Any], at_once: int = 1) -> None:
-        batch, turn, places = self._rest
-        if batch != self.batch_id or len(places) != len(items):
-            turn, places = 0, range(len(items))
-        key = f"{self.batch_id}.{turn}" if turn else self.batch_id
-        self.places = places
+        stem = self.batch_id.partition(".")[0]
+        of, first, places, total, sizes = self._rest
+        if of != stem or len(places) != len(items):
+            n = len(items)
+            first, places, total = self.batch_id, range(n), n
+            size = -(-n // at_once)
+            sizes = [min(size, n - at) for at in range(0, n, size)]
+        self.first_id, self.places = first, places
+        parts = Parts(self.send_part, self.batch_id, first, places, total)
         try:
-            await Parts(self.send_part, key).deliver(items, at_once)
+            await parts.deliver(items, sizes, at_once)
         except Partial as exc:
-            self._rest = (self.batch_id, turn + 1, [places[i] for i in exc.retry])
+            left = [places[i] for i in exc.retry]
+            self._rest = (stem, first, left, total, parts.left)
             raise
 
     async def start(self) -> None:
