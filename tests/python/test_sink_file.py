@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -464,6 +466,42 @@ def test_a_full_disk_leaves_whole_lines_and_nothing_is_lost_when_there_is_room_a
 
 
 # -- fsync --
+
+
+def test_fsync_always_holds_for_the_lines_before_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sink = RotatingFileSink(tmp_path / "a.jsonl", fsync="always")
+
+    def half(lines: list[bytes]) -> None:
+        raise _log_file.HalfWritten(1) from OSError("full")
+
+    monkeypatch.setattr(sink._log, "write", half)
+    monkeypatch.setattr(sink._log, "sync", lambda: synced.append(1))
+    with pytest.raises(_log_file.HalfWritten):
+        sink._write_lines([b"1", b"2"])
+    assert synced == [1]
+
+
+def test_a_path_that_cannot_be_looked_at_keeps_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = log_file(tmp_path / "a"), log_file(tmp_path / "a")
+    one.write([b"1"])
+
+    def broken(path: str) -> os.stat_result:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_log_file.os, "stat", broken)
+        with pytest.raises(OSError, match="broken"):
+            one.write([b"2"])
+    fd = os.open(tmp_path / "a", os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: `one` has it
+    os.close(fd)
+    other.write([b"3"])
+    assert (tmp_path / "a").read_bytes() == b"1\n3\n"
 
 
 def test_fsync_always_brings_each_batch_to_the_disk_before_it_counts(

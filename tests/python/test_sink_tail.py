@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,27 @@ def test_what_is_no_json_is_shown_as_it_is_unless_something_is_asked_for(file: P
         f.write(b"not json \xff\n[1]\n\ncut")
     assert run(file, "-n", "0").endswith("not json \\xff\n[1]\ncut\n")
     assert "not json" not in run(file, "-l", "info")
+
+
+def test_a_line_that_is_no_json_cannot_steer_the_terminal_either(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.log"
+    path.write_bytes(b"\x1b]0;title\x07 \xc2\x9b2J\r\n[1]\ncut\x1b")
+    assert run(path) == "\\x1b]0;title\\x07 \\x9b2J\\r\n[1]\ncut\\x1b\n"
+    assert run(path, "-n", "1") == "cut\\x1b\n"
+    assert run(path, "--json").startswith("\x1b]0;title")
+
+
+def test_an_age_is_compared_with_times_in_any_form(tmp_path: Path) -> None:
+    now = datetime.now(timezone.utc)
+    times = [now, now - timedelta(hours=2)]
+    events = [{"ts": f(t), "message": str(i)} for i, t in enumerate(times) for f in (str, _stamp)]
+    path = write(tmp_path / "e.jsonl", *events)
+    found = [json.loads(line)["message"] for line in run(path, "--json", "-s", "1h").splitlines()]
+    assert found == ["0", "0"]
+
+
+def _stamp(t: datetime) -> float:
+    return t.timestamp()
 
 
 @pytest.mark.parametrize(

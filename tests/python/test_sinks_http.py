@@ -370,6 +370,7 @@ def test_sinks_of_a_pipeline_share_a_client_that_ends_with_them() -> None:
         ({"url": "http://a/", "headers": {"a b": "c"}}, ValueError),
         ({"url": "http://a/", "timeout": 0}, ValueError),
         ({"url": "http://a/", "concurrency": 0}, ValueError),
+        ({"url": "http://a/", "batch_header": "two words"}, ValueError),
     ],
 )
 def test_wrong_arguments_are_told_when_the_sink_is_made(

@@ -110,6 +110,17 @@ def test_loki_labels_have_no_more_values_than_allowed_and_what_is_left_out_stays
         assert sum(len(e) for e in streams.values()) == 100
 
 
+def test_loki_a_label_that_is_cut_stays_whole_in_the_line() -> None:
+    with Loki() as loki:
+        sink = LokiSink(loki.url, label_fields=["level", "path"])
+        paths = ["x" * 2000, "x" * 1024 + "y", "x" * 1024, "short"]
+        deliver(sink, [{"ts": T0 + i, "path": path} for i, path in enumerate(paths)])
+        streams = {dict(labels)["path"]: entries for labels, entries in loki.streams.items()}
+        assert set(streams) == {"x" * 1024, "short"}
+        lines = [json.loads(line).get("path") for _, line, _ in streams["x" * 1024]]
+        assert lines == [*paths[:2], None]
+
+
 def test_loki_structured_metadata_is_text_and_no_label() -> None:
     with Loki() as loki:
         sink = LokiSink(loki.url, metadata_fields=["trace_id", "shard", "deep", "none", "yes"])
@@ -177,6 +188,9 @@ def test_loki_is_asked_again_after_503_and_in_halves_after_413() -> None:
         {"label_fields": ()},
         {"max_label_values": 0},
         {"line": "xml"},
+        {"tenant": "a\r\nX-Other: b"},
+        {"label_fields": ["a.b", "a_b"]},
+        {"metadata_fields": ["a.b", "a-b"]},
     ],
 )
 def test_loki_wrong_arguments(options: dict[str, Any]) -> None:

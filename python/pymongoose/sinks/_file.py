@@ -125,9 +125,11 @@ class RotatingFileSink(BatchedSink):
             self._syncing = loop.call_later(self._fsync, self._sync_later)
 
     def _write_lines(self, lines: list[bytes]) -> None:
-        self._log.write(lines)
-        if self._fsync == "always":
-            self._log.sync()
+        try:
+            self._log.write(lines)
+        finally:  # those that are there before one that is not count, too
+            if self._fsync == "always":
+                self._log.sync()
 
     def _sync_later(self) -> None:
         self._syncing = None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .._client import HeadersLike
+from .._fields import make_headers
 from .._tls import TlsOpts
 from ._batched import BatchedSink
 from ._codings import Coding
@@ -141,6 +142,8 @@ class HttpSink(PostingSink):
             connect_timeout=connect_timeout,
             retry_statuses=retry_statuses,
         )
+        if batch_header is not None:
+            make_headers({batch_header: ""})  # say now that it is none
         self._array = format == "json"
         self._at_once = concurrency
         self._key_header = batch_header

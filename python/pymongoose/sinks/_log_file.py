@@ -166,11 +166,15 @@ class LogFile:
             if self._fd < 0:
                 self._open()
             _flock(self._fd, fcntl.LOCK_EX)
-            status = os.fstat(self._fd)
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                named = os.stat(self.path)
-                if named.st_ino == status.st_ino and named.st_dev == status.st_dev:
-                    return status
+            try:
+                status = os.fstat(self._fd)
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    named = os.stat(self.path)
+                    if named.st_ino == status.st_ino and named.st_dev == status.st_dev:
+                        return status
+            except BaseException:
+                self._unlock()  # others may still be able to
+                raise
             self._unlock()
             if self._durable:
                 self.sync()

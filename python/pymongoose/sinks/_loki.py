@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._client import HeadersLike
+from .._fields import make_headers
 from .._tls import TlsOpts
 from ._codings import Coding
 from ._encode import encode, encode_all, shown
@@ -44,7 +45,8 @@ class LokiSink(PostingSink):
     Args:
         url: of Loki; without a path, ``/loki/api/v1/push`` is appended.
         labels: the same for all events.
-        label_fields: fields that are labels: names, or field to label. Characters that a label cannot have become ``_``.
+        label_fields: fields that are labels: names, or field to label. Characters that a label cannot have become ``_``; values are cut after
+            1024 characters, and then stand whole in the line.
         metadata_fields: fields that are structured metadata, such as a trace id: found without being labels.
         line: "json": the event without ``ts`` and without what is label or metadata; "message": its message alone; or a function of the
             event.
@@ -90,20 +92,23 @@ class LokiSink(PostingSink):
             timeout=timeout,
             connect_timeout=connect_timeout,
         )
-        self._more = () if tenant is None else (("X-Scope-OrgID", tenant),)
-        self._static = {_checked(name): _text(value) for name, value in (labels or {}).items()}
+        self._more = () if tenant is None else tuple(make_headers({"X-Scope-OrgID": tenant}))
+        self._static = {
+            _checked(name): _text(value)[:MAX_VALUE] for name, value in (labels or {}).items()
+        }
         pairs = (
             label_fields.items()
             if isinstance(label_fields, Mapping)
             else ((f, f) for f in label_fields)
         )
         self._fields = tuple((field, label_name(label), set[str]()) for field, label in pairs)
-        clash = self._static.keys() & {label for _, label, _ in self._fields}
-        if clash:
-            raise ValueError(f"labels that are fields, too: {', '.join(sorted(clash))}")
+        self._metadata = tuple((field, label_name(field)) for field in metadata_fields)
+        names = [*self._static, *(label for _, label, _ in self._fields)]
+        names += [name for _, name in self._metadata]
+        if clash := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"names of labels or metadata given twice: {', '.join(sorted(clash))}")
         if not self._static and not self._fields:
             raise ValueError("Loki wants at least one label")
-        self._metadata = tuple((field, label_name(field)) for field in metadata_fields)
         self._gone = frozenset({"ts", *(field for field, _ in self._metadata)})
         self._names = tuple(field for field, _, _ in self._fields)
         self._known: dict[tuple[Any, ...], tuple[tuple[str, ...], frozenset[str]]] = {}
@@ -186,12 +191,14 @@ class LokiSink(PostingSink):
     def _label(self, event: dict[str, Any]) -> tuple[tuple[str, ...], frozenset[str]]:
         gone, values = self._gone, []
         for field, _, seen in self._fields:
-            value = _text(event.get(field))
+            whole = _text(event.get(field))
+            value = whole[:MAX_VALUE]
+            told = {field} if len(whole) == len(value) else set()  # a cut one stays in the line
             if value in seen:
-                gone = gone | {field}
+                gone = gone | told
             elif value and len(seen) < self._max_values:
                 seen.add(value)
-                gone = gone | {field}
+                gone = gone | told
             elif value:
                 if field not in self._crowded:
                     self._crowded.add(field)
@@ -232,7 +239,7 @@ def _checked(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else _value(value)[:MAX_VALUE]
+    return "" if value is None else _value(value)
 
 
 def _value(value: Any) -> str:

@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
+from ._columns import epoch
 from ._encode import decode
 from ._levels import level_number
+from ._pretty import harmless
 
 _TEST = re.compile(r"([^=!<>~]+?)\s*(!=|<=|>=|=|<|>|~)\s*(.*)", re.DOTALL)
 _AGE = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
@@ -95,8 +97,8 @@ def since(text: str, now: float) -> Wanted:
     first = now - float(found[1]) * _UNITS[found[2]]
 
     def matches(event: dict[str, Any]) -> bool:
-        ts = event.get("ts")
-        return not isinstance(ts, (int, float)) or ts >= first
+        ts = epoch(event.get("ts"))
+        return ts is None or ts >= first
 
     return matches
 
@@ -125,6 +127,12 @@ class Followed:
                 yield self._rest
             self.close()
 
+    def all(self) -> Iterator[bytes]:
+        """The same, and then what has no line's end."""
+        yield from self.lines()
+        if self._rest:
+            yield self._rest
+
     def _read(self, file: IO[bytes]) -> Iterator[bytes]:
         if os.fstat(file.fileno()).st_size < file.tell():  # cut short, as copytruncate does
             file.seek(0)
@@ -148,9 +156,12 @@ class Followed:
 
 
 def shown(
-    lines: Iterable[bytes], wanted: list[Wanted], render: Callable[[dict[str, Any], bytes], str]
+    lines: Iterable[bytes],
+    wanted: list[Wanted],
+    render: Callable[[dict[str, Any], bytes], str],
+    render_text: Callable[[str], str] = str,
 ) -> Iterator[str]:
-    """The lines that are wanted, as text. A line that is no JSON object is shown as it is, unless something is asked for."""
+    """The lines that are wanted, as text. A line that is no JSON object is shown as text, unless something is asked for."""
     for line in lines:
         if not line.strip():
             continue
@@ -162,7 +173,7 @@ def shown(
             if all(test(event) for test in wanted):
                 yield render(event, line)
         elif not wanted:
-            yield line.decode("utf-8", "backslashreplace") + "\n"
+            yield render_text(line.decode("utf-8", "backslashreplace")) + "\n"
 
 
 def main(argv: list[str], out: IO[str] | None = None) -> int:
@@ -206,7 +217,8 @@ def main(argv: list[str], out: IO[str] | None = None) -> int:
         render = _renderer(
             args.json, args.colour == "always" or (args.colour == "auto" and out.isatty())
         )
-        return _tail(args.file, wanted, render, args.lines, args.follow, out)
+        as_text = str if args.json else harmless
+        return _tail(args.file, wanted, render, as_text, args.lines, args.follow, out)
     except (ValueError, ImportError, OSError) as e:
         if isinstance(e, BrokenPipeError):
             return 0
@@ -229,29 +241,30 @@ def _tail(
     path: str,
     wanted: list[Wanted],
     render: Callable[[dict[str, Any], bytes], str],
+    as_text: Callable[[str], str],
     last: int,
     follow: bool,
     out: IO[str],
 ) -> int:
     if path == "-":
-        lines: Iterable[str] = shown(sys.stdin.buffer, wanted, render)
+        lines = shown(sys.stdin.buffer, wanted, render, as_text)
         for text in deque(lines, last) if last and not follow else lines:
             out.write(text)
+            if follow:
+                out.flush()
+        out.flush()
         return 0
     if not follow and not os.path.exists(path):
         raise FileNotFoundError(f"{path} is not there")
     file = Followed(path)
     try:
-        first = shown(file.lines(), wanted, render)
+        first = shown(file.lines() if follow else file.all(), wanted, render, as_text)
         for text in deque(first, last) if last else first:
             out.write(text)
-        if not follow and file._rest:
-            for text in shown([file._rest], wanted, render):
-                out.write(text)
         out.flush()
         while follow:
             n = 0
-            for text in shown(file.lines(), wanted, render):
+            for text in shown(file.lines(), wanted, render, as_text):
                 out.write(text)
                 n += 1
             if n:
