@@ -28,6 +28,7 @@ struct Body {
   PyObject *on_drain, *on_close;
   bool ended;
   bool was_full;  // and on_drain has not been called since
+  bool mute;      // an answer without a body, over with its head: what is written goes nowhere
 };
 
 Reply *reply_of(PyObject *o) {
@@ -265,6 +266,7 @@ PyObject *body_write(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObje
   if (!take_args("write", names, 1, 1, args, n, kw, a)) return nullptr;
   if (!b->conn->c) return raise_closed();
   if (!b->conn->loop->on_thread()) return post(self, b->conn, body_write, args, n, kw);
+  if (b->mute && !b->ended) Py_RETURN_NONE;
   if (b->ended) return raise_status(MG_ESTATE, "this answer is complete already", b->conn->id);
   PyObject *r = conn_write_to(b->conn, b->number, a[0], false);
   if (r && b->on_drain && waiting(b) >= b->conn->c->listener->limits.send_high) b->was_full = true;
@@ -276,6 +278,7 @@ PyObject *body_end(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject
   PyObject *a[1];
   Body *b = body_of(self);
   if (!take_args("end", names, 1, 0, args, n, kw, a)) return nullptr;
+  if (b->mute) b->ended = true;
   if (!b->conn->c || b->ended) Py_RETURN_NONE;
   if (!b->conn->loop->on_thread()) return post(self, b->conn, body_end, args, n, kw);
   b->ended = true;
@@ -290,6 +293,7 @@ PyObject *body_enter(PyObject *self, PyObject *) {
 // Half an answer must not look whole, nor may the client wait for the rest of one that nobody can finish. Any thread.
 void give_up(Body *b) {
   Conn *conn = b->conn;
+  if (b->mute) b->ended = true;
   if (b->ended || !conn->c || conn->loop->closing || conn->loop->closed) return;
   b->ended = true;
   if (conn->loop->on_thread()) forget_stream(b);
@@ -327,7 +331,7 @@ PyObject *body_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
 PyObject *body_full(PyObject *self, void *) {
   Body *b = body_of(self);
   mg_connection *c = b->conn->c;
-  if (!c) Py_RETURN_FALSE;
+  if (!c || b->mute) Py_RETURN_FALSE;
   // What an exchange has put aside changes under the loop's hands: other threads look at the flag that says as much. Whoever hears that
   // it is full will wait for on_drain, so that comes even if it is not true by now.
   if (!b->conn->loop->on_thread()) {
@@ -339,7 +343,7 @@ PyObject *body_full(PyObject *self, void *) {
   return PyBool_FromLong(full);
 }
 PyObject *body_closed(PyObject *self, void *) {
-  return PyBool_FromLong(!body_of(self)->conn->c || body_of(self)->ended);
+  return PyBool_FromLong(!body_of(self)->conn->c || body_of(self)->ended || body_of(self)->mute);
 }
 
 int body_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -368,7 +372,7 @@ void body_dealloc(PyObject *self) {
 
 PyMethodDef body_methods[] = {
     {"write", fn(body_write), KW,
-     "write($self, data)\n--\n\nSend a piece (str as UTF-8, bytes-like). Any thread.\n\nRaises:\n    ConnectionClosed: the client went away.\n"
+     "write($self, data)\n--\n\nSend a piece (str as UTF-8, bytes-like); of the answer to HEAD nothing is sent. Any thread.\n\nRaises:\n    ConnectionClosed: the client went away.\n"
      "    QueueFull: it does not read and Limits.send_max bytes are waiting."},
     {"end", fn(body_end), KW, "end($self, data=b'')\n--\n\nSend a last piece and finish the answer. Idempotent. Any thread."},
     {"close", fn(body_end), KW, "close($self)\n--\n\nThe same as end()."},
@@ -380,7 +384,7 @@ PyMethodDef body_methods[] = {
 };
 PyGetSetDef body_getset[] = {
     {"full", body_full, nullptr, "bool: Limits.send_high bytes are waiting: pause until on_drain is called.", nullptr},
-    {"closed", body_closed, nullptr, "bool: ended, or the client went away.", nullptr},
+    {"closed", body_closed, nullptr, "bool: ended, or the client went away, or it is the answer to HEAD, which has no body.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 PyType_Slot body_slots[] = {
@@ -424,6 +428,27 @@ PyObject *conn_defer(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *
   return reply_new(conn, number);
 }
 
+namespace {
+
+// With its head the answer to HEAD is over: the connection must not wait for the end of a stream that may have none. The application is
+// told what it is told when a client leaves. False with an exception.
+bool over_with_its_head(Body *b) {
+  Loop *loop = b->conn->loop;
+  b->mute = true;
+  Ref done(conn_write_to(b->conn, b->number, nullptr, true));
+  if (!done) return false;
+  if (!b->on_close) return true;
+  auto conn = std::make_shared<Ref>(Ref::borrow(reinterpret_cast<PyObject *>(b->conn))), on_close = std::make_shared<Ref>(Ref::borrow(b->on_close));
+  return loop->post(
+      [loop, conn, on_close] {
+        Ref r(PyObject_CallNoArgs(on_close->get()));
+        if (!r) loop->failed(reinterpret_cast<Conn *>(conn->get())->c ? reinterpret_cast<Conn *>(conn->get()) : nullptr, MG_EV_CLOSE);
+      },
+      0);
+}
+
+}  // namespace
+
 PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *headers, PyObject *on_drain, PyObject *compress,
                       PyObject *on_close) {
   for (PyObject *fn : {on_drain, on_close}) {
@@ -432,18 +457,25 @@ PyObject *conn_stream(Conn *conn, unsigned long number, long status, PyObject *h
     }
   }
   if (number == 0) return raise_status(MG_ESTATE, "there is no request to answer here: it is answered already, or none was made", conn->id);
-  Ref ok(conn_start_to(conn, number, status, headers == Py_None ? nullptr : headers, compress));
-  if (!ok) return nullptr;
+  Ref started(conn_start_to(conn, number, status, headers == Py_None ? nullptr : headers, compress));
+  if (!started) return nullptr;
   auto *b = PyObject_GC_New(Body, body_type);
   if (!b) return nullptr;
   b->conn = reinterpret_cast<Conn *>(Py_NewRef(reinterpret_cast<PyObject *>(conn)));
   b->number = number;
   b->ended = mg_http_current(conn->c) != number && !mg_http_busy(conn->c);
-  b->was_full = false;
+  b->was_full = b->mute = false;
   b->on_drain = on_drain && on_drain != Py_None ? Py_NewRef(on_drain) : nullptr;
   b->on_close = on_close && on_close != Py_None ? Py_NewRef(on_close) : nullptr;
   PyObject_GC_Track(reinterpret_cast<PyObject *>(b));
-  if ((b->on_drain || b->on_close) && !b->ended && !remember_stream(b)) {
+  unsigned long before = mg_http_aimed(conn->c);
+  bool bodiless = false;
+  if (!b->ended && mg_http_aim(conn->c, number)) {
+    bodiless = mg_http_is_bodiless(conn->c);
+    mg_http_aim_back(conn->c, before);
+  }
+  bool ok = bodiless ? over_with_its_head(b) : b->ended || !(b->on_drain || b->on_close) || remember_stream(b);
+  if (!ok) {
     Py_DECREF(reinterpret_cast<PyObject *>(b));
     return nullptr;
   }

@@ -28,6 +28,7 @@ from pymongoose import (
     Manager,
     MongooseError,
     QueueFull,
+    ResponseBody,
 )
 
 
@@ -567,6 +568,34 @@ def test_stream_of_a_status_without_body_sends_none(serve, status):
     data = server.talk(request() + request(headers="Connection: close\r\n"))
     assert [a.status for a in parse_all(data)] == [status] * 2
     assert b"not sent" not in data
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_stream_that_is_not_ended_does_not_hold_up_what_follows_head(serve, compress):
+    streams: list[ResponseBody] = []
+    gone = threading.Semaphore(0)
+
+    def handler(conn, ev, data):
+        if ev == MG_EV_HTTP_MSG and data.method == "HEAD":
+            body = conn.start_response(200, {"Content-Type": "text/html"}, on_close=gone.release)
+            body.write("x" * 100_000)
+            streams.append(body)
+        elif ev == MG_EV_HTTP_MSG:
+            conn.reply(200, "and so on")
+
+    server = serve(handler, listen={"compress": compress})
+    head, close = request(method="HEAD"), request(headers="Connection: close\r\n")
+    data = server.talk(head + head + close)
+    for _ in range(2):
+        answer, data = parse(data, head=True)
+        assert (answer.status, answer.header("Transfer-Encoding")) == (200, "chunked")
+    assert [a.body for a in parse_all(data)] == [b"and so on"]
+    for body in streams:
+        assert gone.acquire(timeout=DEADLINE)
+        assert body.closed
+        assert not body.full
+        body.end()
+        body.abort()
 
 
 def test_a_stream_behind_an_unanswered_request_is_full_like_any_other():

@@ -5,7 +5,7 @@ import threading
 
 import httpx
 import pytest
-from conftest import DEADLINE, Until, on_http, parse, parse_all, read_all
+from conftest import DEADLINE, Until, on_http, parse, parse_all, read_all, read_answer
 
 from pymongoose import MG_EV_HTTP_MSG, ConnectionClosed, Limits, MongooseError
 from pymongoose._sse import format_event
@@ -113,6 +113,28 @@ def test_the_answer_is_a_stream_that_opens_at_once(events):
 
         server.mgr.call(late)
         assert refused.get()
+
+
+def test_head_is_over_with_its_head(events):
+    """The connection is free for the next request, and the program hears that nobody listens."""
+    server = events(heartbeat=0.01)
+    with server.connect() as sock:
+        for _ in range(3):
+            sock.sendall(GET.replace(b"GET", b"HEAD"))
+            answer, rest = read_answer(sock, head=True)
+            assert (answer.status, answer.header("Content-Type"), rest) == (
+                200,
+                "text/event-stream",
+                b"",
+            )
+        stream = server.stream.get()
+        assert server.closed.wait(DEADLINE)
+        assert stream.closed
+        stream.send("to nobody")
+        sock.sendall(
+            GET.replace(b"GET", b"HEAD").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        )
+        assert parse(read_all(sock), head=True)[1] == b""
 
 
 def test_a_heartbeat_comes_while_nothing_is_sent(events):

@@ -121,6 +121,8 @@ unsigned long mg_http_aimed(const struct mg_connection *c);
 void mg_http_aim_back(struct mg_connection *c, unsigned long exchange);
 /* Number of the exchange that waits for an answer now, 0 for none. */
 unsigned long mg_http_current(const struct mg_connection *c);
+/* Of an answer that mg_http_start began and nothing ended: nothing of a body will be sent, for it is one to HEAD, or its status has none. */
+bool mg_http_is_bodiless(const struct mg_connection *c);
 /* In MG_EV_HTTP_HDRS: has the whole body arrived with the head? */
 bool mg_http_body_here(const struct mg_connection *c);
 /* Nothing was said yet in answer to the exchange that an answer now would belong to. */

@@ -378,6 +378,12 @@ bool mg_http_plain_start(struct mg_connection *c, int code, struct mg_str header
   return true;
 }
 
+bool mg_http_is_bodiless(const struct mg_connection *c) {
+  struct mg_http_conn *hc = mg_http_of(c);
+  const struct mg_http_xchg *x = hc != NULL ? mg_xchg_target(hc) : NULL;
+  return x != NULL && x->answer == MG_ANSWER_STREAM && x->framing == MG_FRAME_NONE;
+}
+
 static void write_chunk(struct mg_connection *c, const char *buf, size_t len) {
   char head[20], *p = head;
   static const char hex[] = "0123456789abcdef";
