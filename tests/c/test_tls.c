@@ -1,4 +1,5 @@
 /* TLS between our loop and OpenSSL used by hand, byte by byte where that matters. Certificates are made by the test. */
+#include "mongoose/loop/tls_openssl.h"
 #include "tls_helpers.h"
 #include "mongoose/proto/http.h"
 
@@ -515,6 +516,100 @@ TEST(junk_in_options_is_an_error) {
   o = server_opts();
   o.client_auth = MG_TLS_AUTH_REQUIRED;
   CHECK(try_opts(&o, false, err) == NULL);
+}
+
+/* ---- tickets ---- */
+
+enum { HOUR = 3600 * 1000 };
+
+static bool is_nowhere(const struct mg_tls_tickets *t, const struct mg_tls_ticket_key *k) {
+  for (int i = 0; i < 3; i++) {
+    if (memcmp(t->keys[i].cipher, k->cipher, sizeof(k->cipher)) == 0) return false;
+    if (memcmp(t->keys[i].mac, k->mac, sizeof(k->mac)) == 0) return false;
+  }
+  return true;
+}
+
+TEST(ticket_keys_seal_for_an_hour_and_open_for_two_more) {
+  struct mg_tls_tickets *t = mg_tls_tickets_new();
+  struct mg_tls_ticket_key first = t->keys[0];
+  uint64_t born = first.born;
+  CHECK(mg_tls_tickets_rotate(t, born + HOUR - 1));
+  CHECK(memcmp(&t->keys[0], &first, sizeof(first)) == 0);
+  for (int i = 1; i <= 2; i++) {
+    born = t->keys[0].born;
+    CHECK(mg_tls_tickets_rotate(t, born + HOUR));
+    CHECK(memcmp(&t->keys[i], &first, sizeof(first)) == 0);
+    CHECK(memcmp(t->keys[0].cipher, t->keys[1].cipher, sizeof(first.cipher)) != 0);
+    CHECK(memcmp(t->keys[0].name, t->keys[1].name, sizeof(first.name)) != 0);
+  }
+  CHECK(mg_tls_tickets_rotate(t, t->keys[0].born + HOUR));
+  CHECK(is_nowhere(t, &first));
+  mg_tls_tickets_drop(t);
+}
+
+TEST(a_ticket_key_that_nobody_used_for_long_opens_nothing) {
+  struct mg_tls_tickets *t = mg_tls_tickets_new();
+  struct mg_tls_ticket_key first = t->keys[0];
+  CHECK(mg_tls_tickets_rotate(t, first.born + 4 * (uint64_t) HOUR));
+  CHECK(is_nowhere(t, &first));
+  CHECK(t->keys[0].born != 0 && t->keys[1].born == 0 && t->keys[2].born == 0);
+  mg_tls_tickets_drop(t);
+}
+
+static SSL_SESSION *s_given; /* in TLS 1.3 tickets come behind the handshake */
+
+static int on_session(SSL *ssl, SSL_SESSION *session) {
+  (void) ssl;
+  SSL_SESSION_free(s_given);
+  s_given = session;
+  return 1;
+}
+
+static bool resumable(struct tpeer *t) {
+  return shaken(t) && (s_given != NULL || (SSL_version(t->ssl) == TLS1_2_VERSION && SSL_SESSION_is_resumable(SSL_get0_session(t->ssl))));
+}
+
+/* Dials with a session that may be NULL; the one it has afterwards. */
+static SSL_SESSION *comes_again(struct mg_connection *lc, int version, SSL_SESSION *session, bool resumed) {
+  struct tpeer t = tdial(lc, version);
+  SSL_SESSION *next;
+  SSL_CTX_set_session_cache_mode(t.ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(t.ctx, on_session);
+  if (session != NULL) CHECK(SSL_set_session(t.ssl, session) == 1);
+  CHECK(UNTIL(resumable(&t)));
+  CHECK_INT(SSL_session_reused(t.ssl), resumed);
+  next = s_given != NULL ? s_given : SSL_get1_session(t.ssl);
+  s_given = NULL;
+  SSL_SESSION_free(session);
+  SSL_set_shutdown(t.ssl, SSL_SENT_SHUTDOWN); /* of a connection that just ends the session would be bad */
+  thang_up(&t);
+  return next;
+}
+
+static void tickets_by_the_hour(int version) {
+  struct mg_connection *lc = tls_listener(echo, NULL);
+  struct mg_tls_tickets *keys = lc->listener->tls->tickets;
+  SSL_SESSION *session = comes_again(lc, version, NULL, false), *old;
+  session = comes_again(lc, version, session, true);
+  CHECK(mg_tls_tickets_rotate(keys, keys->keys[0].born + HOUR));
+  old = SSL_SESSION_dup(session);
+  session = comes_again(lc, version, session, true); /* opened by the key before, and sealed anew */
+  for (int i = 0; i < 2; i++) CHECK(mg_tls_tickets_rotate(keys, keys->keys[0].born + HOUR));
+  session = comes_again(lc, version, session, true);
+  old = comes_again(lc, version, old, false); /* too old: a whole handshake, and no error */
+  SSL_SESSION_free(session);
+  SSL_SESSION_free(old);
+  CHECK(strstr(seen.events, "error") == NULL);
+  loop_down();
+}
+
+LOOP_TEST(tickets_of_the_hours_before_are_renewed_in_tls_1_3) {
+  tickets_by_the_hour(TLS1_3_VERSION);
+}
+
+LOOP_TEST(tickets_of_the_hours_before_are_renewed_in_tls_1_2) {
+  tickets_by_the_hour(TLS1_2_VERSION);
 }
 
 TEST(equal_options_share_a_context) {

@@ -21,6 +21,29 @@ SWITCHES = {
 }
 
 
+# Whoever asks for TLS is told at once that it is not there, and nothing listens or connects in plain text instead.
+WITHOUT_TLS = """
+from pymongoose import Manager, TlsError, TlsOpts
+with Manager() as mgr:
+    plain = mgr.listen("http://127.0.0.1:0")
+    for ask in (
+        lambda: mgr.listen("https://127.0.0.1:0"),
+        lambda: mgr.listen("http://127.0.0.1:0", tls=TlsOpts()),
+        lambda: mgr.connect("https://127.0.0.1:1"),
+        lambda: mgr.connect("tls://127.0.0.1:1"),
+        lambda: mgr.ws_connect("wss://127.0.0.1:1"),
+        lambda: mgr.request("GET", "https://127.0.0.1:1/"),
+        lambda: plain.tls_init(TlsOpts()),
+    ):
+        try:
+            print("nothing", ask())
+        except TlsError as exc:
+            assert "TLS is not part of this build" in str(exc), exc
+            print(type(exc).__name__)
+    assert len(mgr.connections) == 1
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_switches_of_the_environment_reach_the_build(tmp_path: Path) -> None:
@@ -40,6 +63,8 @@ def test_switches_of_the_environment_reach_the_build(tmp_path: Path) -> None:
     assert (info["io_size"], info["max_headers"]) == (32768, 64)
     flags = run(sys.executable, "-m", "pymongoose", "--pkgconfig-dir", env=env, cwd=tmp_path)
     assert "-DMG_IO_SIZE=32768" in (Path(flags) / "mongoose.pc").read_text()
+
+    assert run(sys.executable, "-c", WITHOUT_TLS, env=env, cwd=tmp_path).split() == ["TlsError"] * 7
 
     hello = ROOT / "examples/http_hello.py"
     with serving(

@@ -646,6 +646,43 @@ def test_certificates_are_changed_without_dropping_a_connection(serve):
         assert parse(read_all(old))[0].body == b"hello"
 
 
+def test_certificates_are_changed_under_load(serve):
+    """New connections all the while, and old ones that go on: nobody gets an error, everybody one of the two certificates."""
+    leaves = [certs.root().issue(), certs.root().issue()]
+    server = serve(on_http(echo), URL, listen={"tls": opts(leaves[0])})
+    serials: set[int] = set()
+    faults: list[BaseException] = []
+    counts, over = [0] * 4, threading.Event()
+
+    def comes(n: int) -> None:
+        ctx = context()
+        try:
+            while not over.is_set():
+                with dial(server.port, ctx) as sock:
+                    serials.add(int(sock.getpeercert()["serialNumber"], 16))
+                    sock.sendall(request(close=True))
+                    assert parse(read_all(sock))[0].body == b"hello"
+                counts[n] += 1
+        except BaseException as exc:  # noqa: BLE001  (told by the test)
+            faults.append(exc)
+
+    clients = [threading.Thread(target=comes, args=(n,)) for n in range(len(counts))]
+    with dial(server.port) as old:
+        for client in clients:
+            client.start()
+        for n in range(1, 41):
+            server.listener.tls_reload(opts(leaves[n % 2]))
+            old.sendall(request())
+            assert read_answer(old)[0].body == b"hello"
+            before = sum(counts)
+            eventually(lambda before=before: sum(counts) > before or faults)
+        over.set()
+        for client in clients:
+            client.join(DEADLINE)
+    assert faults == []
+    assert serials == {leaf.cert.serial_number for leaf in leaves}
+
+
 def test_files_that_changed_are_read_again(serve, tmp_path):
     cert, key = tmp_path / "site.pem", tmp_path / "site.key"
     tls = TlsOpts(cert=cert, key=key)

@@ -623,6 +623,21 @@ def test_close_is_1000_by_default_and_the_last_message_arrives_before(serve):
     handler.wait_closed()
 
 
+def test_a_peer_that_does_not_answer_a_close_is_cut_by_its_deadline(serve):
+    """Also one that goes on talking: what it says behind our close frame keeps nobody waiting."""
+    handler = WsHandler(lambda conn, msg: conn.ws_close(4001, "enough"))
+    handler.upgrade["limits"] = WsLimits(close_timeout=0.1, ping_interval=0)
+    server = serve(handler)
+    with RawClient(server.port) as raw:
+        handler.wait_open()
+        raw.send(frame(1, b"x"))
+        assert raw.recv() == (0x88, close_payload(4001, "enough"))
+        with contextlib.suppress(OSError):
+            while not handler.is_closed.is_set():
+                raw.send(frame(1, b"still here"))
+        assert handler.wait_closed() == (1006, "")
+
+
 def test_a_client_that_vanishes_is_1006(serve):
     handler = WsHandler(echo)
     server = serve(handler)

@@ -79,6 +79,7 @@ void mg_tls_explain(char *err, const char *what); /* what, and the reason that O
 /* tls_resume.c */
 struct mg_tls_tickets *mg_tls_tickets_new(void);
 void mg_tls_tickets_drop(struct mg_tls_tickets *t);
+bool mg_tls_tickets_rotate(struct mg_tls_tickets *t, uint64_t now); /* as it should be at that ms; false: no random bytes */
 int mg_tls_ticket_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int seal);
 int mg_tls_new_session_cb(SSL *ssl, SSL_SESSION *s);
 void mg_tls_resume(struct mg_tls *t);

@@ -14,10 +14,10 @@
 
 static const uint64_t KEY_MS = 3600 * 1000; /* seals for an hour, opens for two more */
 
-static bool new_key(struct mg_tls_ticket_key *k) {
+static bool new_key(struct mg_tls_ticket_key *k, uint64_t now) {
   bool ok = RAND_bytes(k->name, sizeof(k->name)) == 1 && RAND_priv_bytes(k->cipher, sizeof(k->cipher)) == 1 &&
             RAND_priv_bytes(k->mac, sizeof(k->mac)) == 1;
-  k->born = ok ? mg_millis() + 1 : 0;
+  k->born = ok ? now + 1 : 0;
   return ok;
 }
 
@@ -25,7 +25,7 @@ struct mg_tls_tickets *mg_tls_tickets_new(void) {
   struct mg_tls_tickets *t = (struct mg_tls_tickets *) mg_calloc(1, sizeof(*t));
   if (t == NULL) return NULL;
   t->refs = 1;
-  if (new_key(&t->keys[0])) return t;
+  if (new_key(&t->keys[0], mg_millis())) return t;
   mg_free(t);
   return NULL;
 }
@@ -36,12 +36,11 @@ void mg_tls_tickets_drop(struct mg_tls_tickets *t) {
   mg_free(t);
 }
 
-static bool rotate(struct mg_tls_tickets *t) {
+bool mg_tls_tickets_rotate(struct mg_tls_tickets *t, uint64_t now) {
   size_t i;
   struct mg_tls_ticket_key fresh;
-  uint64_t now = mg_millis();
   if (now - t->keys[0].born >= KEY_MS && now > t->keys[0].born) {
-    if (!new_key(&fresh)) return false;
+    if (!new_key(&fresh, now)) return false;
     memmove(&t->keys[1], &t->keys[0], 2 * sizeof(t->keys[0]));
     t->keys[0] = fresh;
     OPENSSL_cleanse(&fresh, sizeof(fresh));
@@ -66,7 +65,7 @@ int mg_tls_ticket_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
   struct mg_connection *c = (struct mg_connection *) SSL_get_app_data(ssl);
   struct mg_tls_tickets *t = ((struct mg_tls *) c->tls)->ctx->tickets;
   int i;
-  if (!rotate(t)) return -1;
+  if (!mg_tls_tickets_rotate(t, mg_millis())) return -1;
   if (seal) {
     memcpy(name, t->keys[0].name, sizeof(t->keys[0].name));
     if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1) return -1;
