@@ -18,6 +18,7 @@
 #include <ctime>
 #include <new>
 
+#include "event_keep.h"
 #include "loop.h"
 #include "module.h"
 #include "ref.h"
@@ -54,7 +55,7 @@ struct Record {
 };
 
 constexpr size_t head_size = offsetof(Record, values);
-constexpr size_t base_bytes = 64, field_bytes = 24;  // what an event and a field count for, on top of their text
+constexpr size_t base_bytes = 64;  // what an event counts for, on top of its fields (field_bytes) and their text
 
 }  // namespace
 
@@ -115,79 +116,6 @@ void empty_graveyard(EventQueue *q) {  // lock held
     bury(r);
     r = next;
   }
-}
-
-// ---- values that are to stay as they were at the call ----
-
-constexpr int deepest = 64;       // levels of containers
-constexpr long most = 100'000;    // values in one event
-
-struct Keeper {
-  size_t bytes = 0;
-  long left = most;
-  bool emptied = false;  // something was too much
-
-  PyObject *keep(PyObject *o, int depth = 0);
-  PyObject *keep_dict(PyObject *o, int depth);
-};
-
-PyObject *too_much() {
-  return PyUnicode_FromString("...");
-}
-
-size_t text_bytes(PyObject *o) {
-  return static_cast<size_t>(PyUnicode_GET_LENGTH(o)) * PyUnicode_KIND(o);
-}
-
-PyObject *Keeper::keep_dict(PyObject *o, int depth) {
-  Ref copy(PyDict_New());
-  if (!copy) return nullptr;
-  Ref items(PyDict_Copy(o));  // nobody else's while it is walked
-  if (!items) return nullptr;
-  Py_ssize_t at = 0;
-  PyObject *k, *v;
-  while (PyDict_Next(items.get(), &at, &k, &v)) {
-    if (PyUnicode_CheckExact(k)) bytes += text_bytes(k);
-    Ref kept(keep(v, depth + 1));
-    if (!kept || PyDict_SetItem(copy.get(), k, kept.get()) < 0) return nullptr;
-  }
-  return copy.release();
-}
-
-// A new reference; null with an exception.
-PyObject *Keeper::keep(PyObject *o, int depth) {
-  PyTypeObject *t = Py_TYPE(o);
-  if (t == &PyUnicode_Type) {
-    bytes += text_bytes(o);
-    return Py_NewRef(o);
-  }
-  if (t == &PyLong_Type || t == &PyFloat_Type || t == &PyBool_Type || o == Py_None) return Py_NewRef(o);
-  if (depth > 0) {
-    bytes += field_bytes;
-    if (--left < 0) return too_much();
-  }
-  bool dict = t == &PyDict_Type, list = t == &PyList_Type, tuple = t == &PyTuple_Type;
-  if (dict || list || tuple) {
-    if (depth >= deepest) return too_much();
-    if (dict) return keep_dict(o, depth);
-    Ref copy(list ? PyList_GetSlice(o, 0, PY_SSIZE_T_MAX) : PySequence_List(o));
-    if (!copy) return nullptr;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(copy.get()); i++) {
-      PyObject *kept = keep(PyList_GET_ITEM(copy.get(), i), depth + 1);
-      if (!kept || PyList_SetItem(copy.get(), i, kept) < 0) return nullptr;
-    }
-    return tuple ? PyList_AsTuple(copy.get()) : copy.release();
-  }
-  if (t == &PySet_Type) {  // its members can be hashed, so they do not change
-    bytes += field_bytes * static_cast<size_t>(PySet_GET_SIZE(o));
-    return PySet_New(o);
-  }
-  if (t == &PyByteArray_Type) {
-    bytes += static_cast<size_t>(PyByteArray_GET_SIZE(o));
-    return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(o), PyByteArray_GET_SIZE(o));
-  }
-  if (t == &PyBytes_Type) bytes += static_cast<size_t>(PyBytes_GET_SIZE(o));
-  return Py_NewRef(o);
 }
 
 // ---- time and level ----
