@@ -238,6 +238,7 @@ class Redact:
         self._max_text = max_text
         given = [p for p in wanted if p not in PATTERNS]
         self._in_numbers = _ANY if given else _CARDS if "card" in wanted else ""
+        self._top: dict[str, tuple[bool, str]] = {}  # of top-level names that are left alone
         self._known: dict[tuple[str, str], tuple[bool, str]] = {}  # see _about(); bounded
 
     @staticmethod
@@ -262,19 +263,28 @@ class Redact:
 
     def __call__(self, event: Event) -> Event:
         renamed: dict[Any, str] = {}
+        keep, top = self._keep, self._top
         for name, value in event.items():
             kind = type(value)
             plain = kind is int or kind is float or kind is bool or value is None
-            if name in self._keep and (name != "ts" or plain or kind is str):
+            if name in keep and (plain or kind is str or name != "ts"):
                 continue
-            named, key = self._about("", name)
-            if key != name or type(name) is not str:
-                renamed[name] = key
-            if named and name not in self._keep:
+            about = top.get(name) if type(name) is str else None
+            if about is None:
+                about = self._about("", name)
+                if type(name) is str and about == (False, name) and len(top) < 4096:
+                    top[name] = about
+                elif about[1] != name or type(name) is not str:
+                    renamed[name] = about[1]
+            named, key = about
+            if named and name not in keep:
                 event[name] = self._hidden(value)
             elif plain:
                 if self._in_numbers and (kind is int or kind is float):
                     event[name] = self._clean_number(value)
+            elif kind is str:
+                if self._patterns or len(value) > self._max_text:
+                    event[name] = self._clean_text(value)
             elif (clean := self._clean(key, value, 32, None)) is not value:
                 event[name] = clean
         return {renamed.get(k, k): v for k, v in event.items()} if renamed else event
@@ -314,15 +324,26 @@ class Redact:
 
     def _clean(self, path: str, value: Any, depth: int, walk: _Walk | None) -> Any:
         """A value as it may be written, in types that every encoder and every sink writes alike."""
+        kind = type(value)
+        if kind is str:
+            return self._clean_text(value)
+        if kind is int or kind is float:
+            return self._clean_number(value) if self._in_numbers else value
         if isinstance(value, Enum):
             return self._clean(path, value.value, depth - 1, walk) if depth > 0 else "…"
         if isinstance(value, str):
-            return self._clean_text(value if type(value) is str else str.__str__(value))
+            return self._clean_text(str.__str__(value))
         if isinstance(value, bool) or value is None:
             return value
         if isinstance(value, (int, float)):
             return self._clean_number(value)
-        pairs, items = _opened(value)
+        pairs, items = (
+            (list(value.items()), None)
+            if kind is dict
+            else (None, value)
+            if kind is list
+            else _opened(value)
+        )
         if pairs is None and items is None:
             return self._clean_object(path, value)
         walk = _Walk() if walk is None else walk
@@ -335,9 +356,12 @@ class Redact:
                 return [self._clean_item(path, each, depth - 1, walk) for each in items or ()]
             out: dict[str, Any] = {}
             for key, each in pairs:
-                named, name = self._about(path, key)
+                about = self._known.get((path, key)) if type(key) is str else None
+                named, name = about or self._about(path, key)
                 if named:
                     out[name] = self._hidden(each)
+                elif type(each) is str:
+                    out[name] = self._clean_text(each)
                 else:
                     out[name] = self._clean(f"{path}.{name}", each, depth - 1, walk)
             return out
@@ -374,6 +398,8 @@ class Redact:
         return value if clean == text else clean
 
     def _clean_text(self, text: str) -> str:
+        if not self._patterns and len(text) <= self._max_text:
+            return text
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()  # so are lone surrogates written
         if len(text) > self._max_text:  # what is cut in two is still found, and no half of it kept
@@ -383,9 +409,11 @@ class Redact:
 
     def _searched(self, text: str) -> str:
         for pattern, check in self._patterns:
+            if pattern.search(text) is None:
+                continue
             if check is None and isinstance(self._replace, str):
-                text = pattern.sub(self._literal, text) if pattern.search(text) else text
-            elif pattern.search(text):
+                text = pattern.sub(self._literal, text)
+            else:
                 text = pattern.sub(lambda m, ok=check: self._checked(m, ok), text)  # type: ignore[misc]
         return text
 
