@@ -17,7 +17,15 @@ import pytest
 from helpers import program
 from sink_helpers import Receiver, drained, lines, opened
 
-from pymongoose.sinks import BatchedSink, DrainResult, Partial, Spool, _spool, _spool_lane
+from pymongoose.sinks import (
+    BatchedSink,
+    DrainResult,
+    Partial,
+    Spool,
+    _spool,
+    _spool_lane,
+    _spool_medium,
+)
 
 
 def test_a_file_that_ends_between_read_and_ack_does_not_hide_the_next_one(tmp_path: Path) -> None:
@@ -245,7 +253,7 @@ class Medium:
         for name in ("write", "pwrite", "open", "mkdir", "fsync"):
             self.real[name] = getattr(os, name)
             monkeypatch.setattr(os, name, getattr(self, name))
-        monkeypatch.setattr(_spool, "data_sync", self.fsync)
+        monkeypatch.setattr(_spool_medium, "data_sync", self.fsync)
         monkeypatch.setattr(_spool_lane, "data_sync", self.fsync)
 
     @staticmethod
@@ -302,7 +310,7 @@ def test_with_fsync_of_seconds_the_last_append_is_synced_by_itself(
     spool = opened(tmp_path / "a", fsync=0.05, segment_bytes=4096, max_bytes=1 << 20)
     spool.append_many([b"x" * 400] * 30)
     assert medium.unsynced != set()
-    timer = spool._timer
+    timer = spool._medium.timer
     assert timer is not None
     timer.join(20)
     assert medium.unsynced == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sink_helpers import Receiver, drained, opened
 
-from pymongoose.sinks import Pipeline, Spool, _spool, _spool_lane
+from pymongoose.sinks import Pipeline, Spool, _spool_lane, _spool_medium
 
 Write = Callable[[int, bytes], int]
 
@@ -149,7 +150,7 @@ def test_what_the_medium_does_not_take_is_refused_and_not_there(
 
     with monkeypatch.context() as m:
         if fault == "sync":
-            m.setattr(_spool, "data_sync", fails)
+            m.setattr(_spool_medium, "data_sync", fails)
         else:
             m.setattr(os, "dup", fails)
         with pytest.raises(OSError, match="no"):
@@ -165,7 +166,7 @@ def test_sums_are_exact_when_the_medium_fails_under_a_durable_pipeline(
     sink = Receiver(spool=Spool(tmp_path, fsync="always"), batch_timeout=0.01)
     sink.up.set()
     log = Pipeline([sink])
-    real, calls = _spool.data_sync, 0
+    real, calls = _spool_medium.data_sync, 0
 
     def sometimes(fd: int) -> None:
         nonlocal calls
@@ -174,11 +175,11 @@ def test_sums_are_exact_when_the_medium_fails_under_a_durable_pipeline(
             raise OSError(errno.EIO, "no")
         real(fd)
 
-    monkeypatch.setattr(_spool, "data_sync", sometimes)
+    monkeypatch.setattr(_spool_medium, "data_sync", sometimes)
     with log:
         accepted = [n for n in range(60) if log.emit("m", n=n)]
         assert 0 < len(accepted) < 60
-        monkeypatch.setattr(_spool, "data_sync", real)
+        monkeypatch.setattr(_spool_medium, "data_sync", real)
         assert log.flush(30)
     assert sorted(sink.numbers) == accepted
     stats = log.stats()
@@ -237,3 +238,81 @@ def refusing(end: str) -> Callable[..., int]:
         return real(path, *args, **options)
 
     return open_
+
+
+def test_threads_that_append_at_the_same_time_share_a_sync_and_each_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first sync runs seven others append; the second one is for all of them."""
+    spool = opened(tmp_path, fsync="always")
+    assert spool.append(b"before")
+    real, syncs, covered = _spool_medium.data_sync, 0, []
+    entered, go = threading.Event(), threading.Event()
+
+    def sync(fd: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        covered.append(spool.events)
+        entered.set()
+        assert go.wait(30)
+        real(fd)
+
+    monkeypatch.setattr(_spool_medium, "data_sync", sync)
+    done: list[int] = []
+
+    def append(n: int) -> None:
+        assert spool.append(b"%d" % n)
+        done.append(n)
+
+    threads = [threading.Thread(target=append, args=(n,), daemon=True) for n in range(8)]
+    threads[0].start()
+    assert entered.wait(30)
+    for thread in threads[1:]:
+        thread.start()
+    while spool.events < 9:
+        pass
+    assert done == []
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert (sorted(done), covered) == (list(range(8)), [2, 9])
+    assert sorted(drained(spool)) == sorted([b"before", *(b"%d" % n for n in range(8))])
+
+
+def test_a_sync_that_fails_takes_back_all_that_it_was_for_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path, fsync="always", segment_bytes=4096, max_bytes=1 << 20)
+    real, calls = _spool_medium.data_sync, 0
+
+    def sometimes(fd: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 4 == 0:
+            raise OSError(errno.EIO, "no")
+        real(fd)
+
+    monkeypatch.setattr(_spool_medium, "data_sync", sometimes)
+    kept: list[bytes] = []
+    refused: list[bytes] = []
+
+    def append(n: int) -> None:
+        for k in range(60):
+            line = b"%d.%d " % (n, k) + b"x" * 100
+            try:
+                assert spool.append(line)
+            except OSError:
+                refused.append(line)
+            else:
+                kept.append(line)
+
+    threads = [threading.Thread(target=append, args=(n,), daemon=True) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    monkeypatch.setattr(_spool_medium, "data_sync", real)
+    assert len(kept) + len(refused) == 360
+    assert refused
+    assert spool.events == len(kept)
+    assert sorted(reopened(spool, tmp_path)) == sorted(kept)

@@ -18,6 +18,7 @@ from ._encode import decode, encode
 from ._retry import Breaker, Circuit, Retry
 from ._sink import BUCKETS, DrainResult, Sink, SinkStats, logger
 from ._spool import Spool, SpoolBatch, spool_of
+from ._spool_medium import Ticket
 
 
 class BatchOptions(TypedDict, total=False):
@@ -293,6 +294,11 @@ class BatchedSink(Sink):
     def append_durable(self, line: bytes) -> bool:
         """Keep the JSON text of an event on disk, from where it is sent, by a later process if this sink is never started. Any thread. False: there is no
         room; ``spool.reason`` says more."""
+        ticket = self.begin_durable(line)
+        return ticket if isinstance(ticket, bool) else self.end_durable(ticket)
+
+    def begin_durable(self, line: bytes) -> Ticket | bool:
+        """append_durable() in two steps: threads that wait in the second one, end_durable(), share one sync. True or False: there is none."""
         spool = self.spool
         if spool is None:
             return False
@@ -301,11 +307,25 @@ class BatchedSink(Sink):
                 not spool.is_open
             ):  # a pipeline accepts events before its worker has started the sink
                 spool.open()
-            return spool.append(line)
+            if spool.fsync != "always":
+                return spool.append(line)
+            return spool.begin(line) or False
         except (OSError, MongooseError) as e:
-            spool.reason = "disk_error"
-            self._delivery.warn("the spool cannot be written", e)
-            return False
+            return self._not_written(spool, e)
+
+    def end_durable(self, ticket: Ticket) -> bool:
+        """Whether the event of a ticket is on the medium."""
+        assert self.spool is not None
+        try:
+            self.spool.commit(ticket)
+        except OSError as e:
+            return self._not_written(self.spool, e)
+        return True
+
+    def _not_written(self, spool: Spool, error: Exception) -> bool:
+        spool.reason = "disk_error"
+        self._delivery.warn("the spool cannot be written", error)
+        return False
 
     def _put(self, items: Sequence[Any]) -> int:
         if self.spool is None:

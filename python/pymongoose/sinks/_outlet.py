@@ -50,6 +50,11 @@ class Outlet:
     def stuck(self) -> bool:
         return bool(self.carry)
 
+    def begin(self, line: bytes) -> Any:
+        """Put a line on a durable sink's disk. False: there is no room. What is not True is for its end_durable(), which waits for the medium."""
+        first = getattr(self.sink, "begin_durable", None)
+        return self.sink.append_durable(line) if first is None else first(line)
+
     def count(self, reason: str, n: int) -> None:
         if n:
             self.dropped[reason] = self.dropped.get(reason, 0) + n

@@ -193,9 +193,38 @@ class Pipeline:
             if event is None:
                 tally.apart += 1
                 return True
-            return self._place_durably(worker, event, index)
+            waiting: list[tuple[Outlet, Any]] = []
+            apart, extra = tally.apart, tally.extra
+            taken = self._place_durably(worker, event, index, waiting)
+            more = tally.extra - extra
+            alone = tally.apart > apart and 1 + more == len(waiting)  # and nothing else came of it
+        if not waiting or self._wait_for_media(waiting) or not alone:
+            return taken
+        with tally.lock:
+            tally.apart -= 1
+            tally.extra -= more
+            tally.dropped["disk_error"] -= 1 + more
+            tally.refuse("disk_error")
+        return False
 
-    def _place_durably(self, worker: Worker, event: dict[str, Any], index: int) -> bool:
+    def _wait_for_media(self, waiting: list[tuple[Outlet, Any]]) -> bool:
+        """Without the lock, so that threads which emit at the same time share a sync. False: no medium took it."""
+        kept = 0
+        for outlet, ticket in waiting:
+            if outlet.sink.end_durable(ticket):  # type: ignore[attr-defined]
+                kept += 1
+            else:
+                with self._front.lock:
+                    self._front.drop("disk_error")
+        return kept > 0
+
+    def _place_durably(
+        self,
+        worker: Worker,
+        event: dict[str, Any],
+        index: int,
+        waiting: list[tuple[Outlet, Any]],
+    ) -> bool:
         """The line to the disks of the durable sinks that want it; the event to the queue for the others."""
         tally = self._front
         line: bytes | None = None
@@ -212,8 +241,11 @@ class Pipeline:
             elif wanted:
                 if line is None:
                     line = encode(event)
-                if outlet.sink.append_durable(line):
+                kept = outlet.begin(line)
+                if kept is not False:
                     placed += 1
+                    if kept is not True:
+                        waiting.append((outlet, kept))
                 else:
                     lost += 1
                     why = getattr(getattr(outlet.sink, "spool", None), "reason", "") or why

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import stat
 import threading
 import time
 from collections import deque
@@ -15,7 +14,8 @@ from typing import Literal, NamedTuple
 
 from .._errors import MongooseError
 from ._spool_lane import HEAD_SIZE, Lane, Place
-from ._spool_records import MAX_RECORD, data_sync, sync_folder
+from ._spool_medium import Medium, Ticket
+from ._spool_records import MAX_RECORD, sync_folder
 
 logger = logging.getLogger("pymongoose.sinks")
 
@@ -94,7 +94,6 @@ class Spool:
         """Events that were acknowledged, given up, or found to be damaged."""
         self.reason = ""
         """Why the last append did not take everything: spool_full, disk_full, too_big; busy: a destructor called while its thread was in here."""
-        self._lock = threading.RLock()
         self._inside = False
         self._lanes: list[
             Lane
@@ -107,7 +106,11 @@ class Spool:
         self._damaged_before = 0
         self._left = 0  # events that were here at the last close()
         self._looked = 0.0
-        self._timer: threading.Timer | None = None
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.RLock()
+        self._medium = Medium(self.path, self.fsync, self._lock, lambda: self._lanes)
 
     # -- opening --
 
@@ -163,13 +166,13 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the files; what is in them stays, for the next open()."""
-        with self._lock:
-            self._left = lane_records(self._lanes)
-            self._lose_limbo()
+        with self._medium.turn(), self._lock:
             try:
-                if self.fsync != "never":
-                    _sync([fd for lane in self._lanes for fd in lane.unsynced()])
+                if not self._medium.never:
+                    self._medium.sync()
             finally:
+                self._left = lane_records(self._lanes)
+                self._lose_limbo()
                 self._let_go()
 
     def _let_go(self) -> None:
@@ -177,35 +180,35 @@ class Spool:
             self._damaged_before += lane.damaged
             lane.close()
         self._lanes, self._reading = [], None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._medium.stop()
 
     def forked(self) -> None:
         """In a forked child: the lanes are the parent's. The next open() finds others."""
-        self._lock = threading.RLock()
+        self._renew_locks()
         self._inside = False
-        self._timer = None
         self._let_go()  # the locks stay the parent's, who has the same descriptors
         self.recovered = self.evicted = self._damaged_before = self._left = self._limbo = 0
 
     # -- events in --
 
     def append(self, line: bytes) -> bool:
-        """Keep an event; False, and a ``reason``, when there is no room. Any thread; costs a write()."""
+        """Keep an event; False, and a ``reason``, when there is no room. Any thread; costs a write(). Raises as append_many() does."""
+        if self._medium.always:
+            ticket = self.begin(line)
+            if ticket is not None:
+                self.commit(ticket)
+            return ticket is not None
         with self._lock:
             lane = self._lanes[-1] if self._lanes and not self._inside else None
             quick = False
             if lane is not None and lane.bytes + len(line) + _SLACK <= self.max_bytes:
                 self._inside = True
                 try:
-                    if self.fsync == "never":
-                        start = lane.next
-                        quick = lane.append_one(line, self.segment_bytes)
-                        if quick:
-                            self._mark(start)
-                    else:
-                        quick = self._put((line,), None, quick=True) == 1
+                    start = lane.next
+                    quick = lane.append_one(line, self.segment_bytes)
+                    if quick:
+                        self._mark(start)
+                        self._medium.later()
                 finally:
                     self._inside = False
         if not quick:
@@ -213,6 +216,26 @@ class Spool:
         if self.on_append is not None:
             self.on_append()
         return True
+
+    def begin(self, line: bytes) -> Ticket | None:
+        """append() in two steps, of which this one does not wait for the medium. None: there is no room."""
+        with self._lock:
+            return self._ticket() if self._put_inside((line,), None) else None
+
+    def commit(self, ticket: Ticket) -> None:
+        """The other one, with ``fsync="always"``: threads that wait at the same time share one sync.
+
+        Raises:
+            OSError: the medium has not taken the event; it is not here any longer.
+        """
+        if self._medium.always:
+            self._medium.commit(ticket)
+        if self.on_append is not None:
+            self.on_append()
+
+    def _ticket(self) -> Ticket:
+        lane = self._own()
+        return Ticket(lane, lane.next, len(lane.cuts))
 
     def append_many(self, lines: Sequence[bytes]) -> int:
         """Keep events, from the front; how many. Any thread.
@@ -231,30 +254,31 @@ class Spool:
 
     def _append(self, lines: Sequence[bytes], batch_id: str | None) -> int:
         with self._lock:
-            if self._inside:  # by a destructor that ran in the middle of something here
-                self.reason = "busy"
-                return 0
-            self._inside = True
-            try:
-                done = self._put(lines, batch_id)
-            finally:
-                self._inside = False
-        if done and self.on_append is not None:
-            self.on_append()
+            done = self._put_inside(lines, batch_id)
+            ticket = self._ticket() if done else None
+        if ticket is not None:
+            self.commit(ticket)
         return done
 
-    def _put(self, lines: Sequence[bytes], batch_id: str | None, *, quick: bool = False) -> int:
+    def _put_inside(self, lines: Sequence[bytes], batch_id: str | None) -> int:
+        if self._inside:  # by a destructor that ran in the middle of something here
+            self.reason = "busy"
+            return 0
+        self._inside = True
+        try:
+            return self._put(lines, batch_id)
+        finally:
+            self._inside = False
+
+    def _put(self, lines: Sequence[bytes], batch_id: str | None) -> int:
         """All of them that there is room for. Whatever this raises, none is there."""
         lane = self._own()
         end = lane.end
         try:
-            if quick:
-                done = int(lane.append_one(lines[0], self.segment_bytes))
-            else:
-                done = self._write(lane, lines, batch_id)
+            done = self._write(lane, lines, batch_id)
             if done:
-                self._sync_appended(lane)
-        except BaseException:  # the medium, or a signal handler
+                self._medium.later()
+        except BaseException:  # of a disk, or of a signal handler
             lane.undo(end)
             raise
         if done:
@@ -292,6 +316,8 @@ class Spool:
 
     def _mark(self, number: int) -> None:
         marks = self._marks
+        while marks and marks[-1][1] >= number:  # of records that were taken back
+            marks.pop()
         if len(marks) < _MARKS:  # beyond that events pass for a little older than they are
             marks.append((time.monotonic(), number))
 
@@ -358,44 +384,6 @@ class Spool:
         self.settled += self._limbo
         self._limbo = 0
 
-    # -- to the medium --
-
-    def _sync_appended(self, lane: Lane) -> None:
-        if self.fsync == "always":
-            _sync(lane.unsynced())
-        elif self.fsync != "never":
-            self._sync_later()
-
-    def _sync_later(self) -> None:
-        if self._timer is not None:
-            return
-        self._timer = threading.Timer(float(self.fsync), self._sync_now)
-        self._timer.daemon = True
-        self._timer.name = "pymongoose-spool-sync"
-        try:
-            self._timer.start()
-        except RuntimeError:  # the interpreter ends and starts no threads any longer
-            self._timer = None
-            try:
-                _sync([fd for lane in self._lanes for fd in lane.unsynced()])
-            except OSError:
-                logger.exception("spool %s could not be synced", self.path)
-
-    def _sync_now(self) -> None:
-        """On the timer's thread. Nobody who appends waits for the medium."""
-        with self._lock:
-            if self._timer is None or self._timer is not threading.current_thread():
-                return  # closed meanwhile
-            self._timer = None
-            fds: list[int] = []
-            with contextlib.suppress(OSError):
-                for lane in self._lanes:
-                    fds += lane.unsynced()
-        try:
-            _sync(fds)
-        except OSError:
-            logger.exception("spool %s could not be synced", self.path)
-
     # -- events out --
 
     def read(self, max_events: int, max_bytes: int | None = None) -> SpoolBatch | None:
@@ -407,8 +395,10 @@ class Spool:
         """
         most = max_bytes if max_bytes is not None else 1 << 62
         self.look()
-        with self._exclusive():
+        with self._medium.turn(), self._exclusive():
             self._own()
+            if self._medium.always:
+                self._medium.sync()  # what is sent is on the medium
             self._lose_limbo()
             if (
                 self._reading is not None
@@ -430,8 +420,8 @@ class Spool:
         while lane.records:
             start = lane.acked
             taken, batch_id = lane.read(max_events, most)
-            if self.fsync == "always":  # a batch must not be cut otherwise after a power failure
-                _sync(lane.unsynced())
+            if self._medium.always:  # a batch must not be cut otherwise after a power failure
+                self._medium.sync()
             if taken.lines:
                 return SpoolBatch(
                     taken.lines,
@@ -490,13 +480,12 @@ class Spool:
                     self._marks.clear()
             elif not batch.lane.records:
                 self._retire(batch.lane)
-        if self.fsync not in ("never", "always"):
-            self._sync_later()
+        self._medium.later()
 
     def replace(self, batch: SpoolBatch, lines: Sequence[bytes], batch_id: str) -> bool:
         """In place of a batch keep those lines of it that are left, under another id, also beyond max_bytes. False: the disk is full, nothing
         changes. Raises OSError as append_many() and ack() do."""
-        with self._exclusive():
+        with self._medium.turn(), self._exclusive():
             lane = self._own()
             end = lane.end
             try:
@@ -504,7 +493,8 @@ class Spool:
                     self.reason = "disk_full"
                     lane.undo(end)
                     return False
-                self._sync_appended(lane)
+                if self._medium.always:
+                    self._medium.sync()
             except BaseException:
                 lane.undo(end)
                 raise
@@ -582,20 +572,6 @@ def _make_folder(path: Path, syncs: bool) -> None:
         path.mkdir()
     if syncs:
         sync_folder(path.parent)
-
-
-def _sync(fds: Sequence[int]) -> None:
-    """To the medium, and close them, all of them."""
-    failed: OSError | None = None
-    for fd in fds:
-        try:
-            (os.fsync if stat.S_ISDIR(os.fstat(fd).st_mode) else data_sync)(fd)
-        except OSError as e:
-            failed = e
-        finally:
-            os.close(fd)
-    if failed is not None:
-        raise failed
 
 
 def lane_records(lanes: Sequence[Lane]) -> int:

@@ -97,12 +97,16 @@ class Lane:
         self._dirty = False  # the last segment is not on the medium
         self._moved = False  # the cursor is not
         self._renamed = False  # the names in the folder are not
+        self.cuts: list[int] = []
+        """Where the lane was cut, each time that the medium did not take what was written."""
         self._torn: End | None = None  # an append began there and did not end
         self._misnamed = False  # the names on disk are not those that hold
         try:
             self._open_cursor()
             self._open_segments()
             self._open_names()
+            self.safe = self.end
+            """As far as the medium has it, as far as anybody asked."""
         except BaseException:
             self.close()
             raise
@@ -309,7 +313,7 @@ class Lane:
         return End(self.next, last.first if last else -1, last.size if last else 0)
 
     def undo(self, end: End) -> None:
-        """Take back what was appended since. Raises OSError when the file cannot be cut."""
+        """Take back what was appended since, and not given up for newer ones. Raises OSError when the file cannot be cut."""
         while self.segments and not (
             self.segments[-1].first < end.number or self.segments[-1].first == end.segment
         ):
@@ -323,7 +327,7 @@ class Lane:
                 os.truncate(last.path, end.size)
             last.size = end.size
         self.bytes = sum(segment.size for segment in self.segments)
-        self.next = end.number
+        self.next = max(end.number, self.acked)
         self._ahead = (-1, 0, b"")
         self._torn = None
         if last is None:
@@ -331,6 +335,13 @@ class Lane:
         if any(start >= self.next for start in self.names):
             self.names = {s: e for s, e in self.names.items() if s < self.next}
             self._rename()
+
+    def cut(self) -> None:
+        """The medium did not take what was written since it was last asked."""
+        self.cuts.append(self.safe.number)
+        self.undo(self.safe)
+        self.safe = self.end
+        self._moved = self._renamed = True
 
     def _mend(self) -> None:
         """What an append that did not end has left."""
@@ -446,6 +457,10 @@ class Lane:
             raise
         self._dirty = self._moved = self._renamed = False
         return fds
+
+    def unsynced_again(self, fds: list[int]) -> None:
+        """Those were not synced after all."""
+        self._unsynced = fds + self._unsynced
 
     # -- records out --
 
