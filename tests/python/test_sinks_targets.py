@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import os
+import signal
 import sys
+import warnings
 from collections import UserDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from conftest import DEADLINE
-from receivers import Elastic, Loki, Otlp
+from receivers import Elastic, Loki, Otlp, records
 
 from pymongoose.sinks import ElasticSink, LokiSink, OtlpSink, Pipeline, Retry, Sink
 from pymongoose.sinks._time import iso, nanoseconds
@@ -268,6 +271,31 @@ def test_otlp_record_is_the_event(form: Any) -> None:
         kind = "application/json" if form == "json" else "application/x-protobuf"
         assert otlp.got[0].headers["Content-Type"] == kind
         assert otlp.got[0].headers["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_otlp_a_forked_process_names_itself(form: Any) -> None:
+    with Otlp() as otlp:
+        log = Pipeline([OtlpSink(otlp.url, encoding=form, resource={"service.name": "shop"})])
+        log.start()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            child = os.fork()
+        if not child:
+            signal.alarm(30)  # the end of a child that hangs
+            done = log.emit("from the child") and log.flush(DEADLINE)
+            os._exit(0 if done else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        log.emit("from here")
+        assert log.flush(DEADLINE)
+        log.stop()
+        found = {}
+        for request in otlp.requests:
+            (logs,) = request.resource_logs
+            about = {a.key: value(a.value) for a in logs.resource.attributes}
+            assert about["service.name"] == "shop"
+            found[records(request)[0].body.string_value] = about["process.pid"]
+        assert found == {"from the child": child, "from here": os.getpid()}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -68,12 +68,8 @@ class OtlpSink(PostingSink):
         super().__init__(**options)
         if encoding not in ("protobuf", "json", None):
             raise ValueError(f"encoding must be 'protobuf', 'json' or None, not {encoding!r}")
-        about = {
-            "service.name": "unknown_service:python",
-            "host.name": socket.gethostname(),
-            "process.pid": os.getpid(),
-        }
-        self._form = _writer(encoding, about | dict(resource or {}), scope)
+        self._about = encoding, dict(resource or {}), scope
+        self._form = _writer(*self._about)
         self.poster = Poster(
             with_path(url, PATH),
             self._form.content_type,
@@ -87,6 +83,10 @@ class OtlpSink(PostingSink):
             connect_timeout=connect_timeout,
             retry_statuses=RETRYABLE,
         )
+
+    def forked(self) -> None:
+        super().forked()
+        self._form = _writer(*self._about)  # the process is another one
 
     async def send_batch(self, batch: list[dict[str, Any]]) -> None:
         await self.deliver(batch)
@@ -108,7 +108,13 @@ class OtlpSink(PostingSink):
             self.count_refused(rejected)
 
 
-def _writer(encoding: str | None, resource: Mapping[str, Any], scope: tuple[str, str]) -> Writer:
+def _writer(encoding: str | None, given: Mapping[str, Any], scope: tuple[str, str]) -> Writer:
+    resource = {
+        "service.name": "unknown_service:python",
+        "host.name": socket.gethostname(),
+        "process.pid": os.getpid(),
+        **given,
+    }
     if encoding != "json":
         try:
             return ProtobufWriter(resource, scope)
