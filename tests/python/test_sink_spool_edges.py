@@ -25,6 +25,8 @@ from pymongoose.sinks import (
     _spool,
     _spool_lane,
     _spool_medium,
+    _spool_names,
+    _spool_segment,
 )
 
 
@@ -116,7 +118,7 @@ def test_a_length_that_cannot_be_costs_one_record(tmp_path: Path, last: bool) ->
     spool.close()
     (segment,) = tmp_path.glob("0000/*.seg")
     data = bytearray(segment.read_bytes())
-    at = _spool_lane.HEAD_SIZE + sum(len(r) + 8 for r in records[:20])
+    at = _spool_segment.HEAD_SIZE + sum(len(r) + 8 for r in records[:20])
     data[at : at + 4] = b"\xff\xff\xff\x7f"
     segment.write_bytes(data)
     if not last:
@@ -254,7 +256,7 @@ class Medium:
             self.real[name] = getattr(os, name)
             monkeypatch.setattr(os, name, getattr(self, name))
         monkeypatch.setattr(_spool_medium, "data_sync", self.fsync)
-        monkeypatch.setattr(_spool_lane, "data_sync", self.fsync)
+        monkeypatch.setattr(_spool_names, "data_sync", self.fsync)
 
     @staticmethod
     def path(fd: int) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .._errors import MongooseError
-from ._spool_lane import HEAD_SIZE, Lane, Place
+from ._spool_lane import Lane
 from ._spool_medium import Medium, Ticket
 from ._spool_records import MAX_RECORD, sync_folder
+from ._spool_segment import HEAD_SIZE, Place
 
 logger = logging.getLogger("pymongoose.sinks")
 
