@@ -7,23 +7,23 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from .._errors import MongooseError
+from ._spool_ages import Ages
+from ._spool_folder import free_lane, lane_records, lanes_of_the_dead
+from ._spool_intake import Intake
 from ._spool_lane import Lane
 from ._spool_medium import Medium, Ticket
-from ._spool_records import MAX_RECORD, sync_folder
+from ._spool_records import sync_folder
 from ._spool_segment import HEAD_SIZE, Place
 
 logger = logging.getLogger("pymongoose.sinks")
 
 LOOK_AGAIN = 10.0  # seconds between looks for lanes of processes that died meanwhile
-_LANES = 10_000
 _SLACK = HEAD_SIZE + 8
-_MARKS = 4096  # times of appends that are remembered, at most
 
 
 class SpoolBatch(NamedTuple):
@@ -93,17 +93,16 @@ class Spool:
         """Events given up for newer ones."""
         self.settled = 0
         """Events that were acknowledged, given up, or found to be damaged."""
-        self.reason = ""
-        """Why the last append did not take everything: spool_full, disk_full, too_big; busy: a destructor called while its thread was in here."""
+        self._intake = Intake(
+            max_bytes, segment_bytes, self._evict if on_full == "drop_oldest" else None
+        )
         self._inside = False
         self._lanes: list[
             Lane
         ] = []  # the last is ours to write, those of the dead are in front of it: they are older
         self._reading: Lane | None = None  # has a batch that is not acknowledged
         self._limbo = 0  # events given up while they were being read: the reader may deliver them
-        self._marks: deque[tuple[float, int]] = (
-            deque()
-        )  # when, in our lane, the record of that number came
+        self._ages = Ages()  # in our lane
         self._damaged_before = 0
         self._left = 0  # events that were here at the last close()
         self._looked = 0.0
@@ -112,6 +111,16 @@ class Spool:
     def _renew_locks(self) -> None:
         self._lock = threading.RLock()
         self._medium = Medium(self.path, self.fsync, self._lock, lambda: self._lanes)
+
+    @property
+    def reason(self) -> str:
+        """Why the last append did not take everything: spool_full, disk_full, disk_error, too_big; busy: a destructor called while its thread was
+        in here."""
+        return self._intake.reason
+
+    @reason.setter
+    def reason(self, reason: str) -> None:
+        self._intake.reason = reason
 
     # -- opening --
 
@@ -125,15 +134,9 @@ class Spool:
             if self._lanes:
                 return
             syncs = self.fsync != "never"
-            _make_folder(self.path, syncs)
-            for number in range(_LANES):
-                lane = Lane.try_open(self.path / f"{number:04d}", create=True, syncs=syncs)
-                if lane is not None:
-                    break
-            else:
-                raise MongooseError(f"{self.path} has no free lane")
+            lane = free_lane(self.path, syncs=syncs)
             self._lanes = [lane]
-            self._marks.clear()
+            self._ages.clear()
             try:
                 if syncs:
                     sync_folder(self.path)
@@ -148,13 +151,7 @@ class Spool:
         """Take over the lanes of the dead; how many events that brings."""
         self._looked = time.monotonic()
         known = {lane.folder.name for lane in self._lanes}
-        found: list[Lane] = []
-        for folder in sorted(self.path.iterdir()):
-            if folder.name in known or not folder.name.isdigit() or not any(folder.glob("*.seg")):
-                continue
-            lane = Lane.try_open(folder, create=False, syncs=self.fsync != "never")
-            if lane is not None:
-                found.append(lane)
+        found = lanes_of_the_dead(self.path, known, syncs=self.fsync != "never")
         self._lanes[:0] = found
         return lane_records(found)
 
@@ -208,7 +205,7 @@ class Spool:
                     start = lane.next
                     quick = lane.append_one(line, self.segment_bytes)
                     if quick:
-                        self._mark(start)
+                        self._ages.came(start)
                         self._medium.later()
                 finally:
                     self._inside = False
@@ -267,109 +264,28 @@ class Spool:
             return 0
         self._inside = True
         try:
-            return self._put(lines, batch_id)
+            lane = self._own()
+            number = lane.next
+            done = self._intake.put(lane, lines, batch_id)
+            if done:
+                self._ages.came(number)
+                self._medium.later()
+            return done
         finally:
             self._inside = False
-
-    def _put(self, lines: Sequence[bytes], batch_id: str | None) -> int:
-        """All of them that there is room for. Whatever this raises, none is there."""
-        lane = self._own()
-        end = lane.end
-        try:
-            done = self._write(lane, lines, batch_id)
-            if done:
-                self._medium.later()
-        except BaseException:  # of a disk, or of a signal handler
-            lane.undo(end)
-            raise
-        if done:
-            self._mark(end.number)
-        return done
-
-    def _write(self, lane: Lane, lines: Sequence[bytes], batch_id: str | None) -> int:
-        done = 0
-        while done < len(lines):
-            fitting = self._fitting(lane, lines[done:] if done else lines)
-            if fitting == 0 and self._make_room(lane):
-                continue
-            if fitting == 0:
-                break
-            part = lines if fitting == len(lines) else lines[done : done + fitting]
-            before = lane.next
-            try:
-                if batch_id is None or done:
-                    n = lane.append(part, self.segment_bytes)
-                else:
-                    n = lane.append_named(part, self.segment_bytes, batch_id)
-            except OSError:  # what was written before it is kept
-                done += lane.next - before
-                if not done:
-                    raise
-                self.reason = "disk_error"
-                logger.warning("spool %s: the disk fails", self.path, exc_info=True)
-                break
-            done += n
-            if n < fitting:
-                self.reason = "disk_full"
-                if not self._make_room(lane):
-                    break
-        return done
-
-    def _mark(self, number: int) -> None:
-        marks = self._marks
-        while marks and marks[-1][1] >= number:  # of records that were taken back
-            marks.pop()
-        if len(marks) < _MARKS:  # beyond that events pass for a little older than they are
-            marks.append((time.monotonic(), number))
 
     def _own(self) -> Lane:
         if not self._lanes:
             raise MongooseError(f"spool {self.path} is not open")
         return self._lanes[-1]
 
-    def _fitting(self, lane: Lane, lines: Sequence[bytes]) -> int:
-        """How many there is room for, from the front."""
-        largest = min(MAX_RECORD, self.max_bytes - 2 * HEAD_SIZE - 8)
-        room = self.max_bytes - lane.bytes - HEAD_SIZE
-        if len(lines) == 1:
-            size = len(lines[0])
-            if size + 8 + HEAD_SIZE <= room and 0 < size <= largest:
-                return 1
-        else:
-            sizes = list(map(len, lines))
-            size = sum(sizes) + 8 * len(sizes)
-            heads = HEAD_SIZE * (size // self.segment_bytes + 1)
-            if size + heads <= room and min(sizes) > 0 and max(sizes) <= largest:
-                return len(lines)
-        left = self.segment_bytes  # until the next file begins
-        for n, line in enumerate(lines):
-            room -= len(line) + 8
-            left -= len(line) + 8
-            if left <= 0:
-                room -= HEAD_SIZE
-                left = self.segment_bytes
-            if not 0 < len(line) <= largest:
-                self.reason = "too_big"
-                return n
-            if room < 0:
-                self.reason = "spool_full"
-                return n
-        return len(lines)
-
-    def _make_room(self, lane: Lane) -> bool:
-        if self.reason == "too_big":
-            return False
-        if lane.clear():  # everything was delivered, but the file is still there
-            return True
-        if self.on_full != "drop_oldest" or len(lane.segments) < 2:
-            return False
+    def _evict(self, lane: Lane) -> None:
         start, sending = lane.acked, lane.in_flight if self._reading is lane else 0
         lost = lane.evict()
         in_hand = max(min(start + lost, sending) - start, 0)
         self._limbo += in_hand
         self.evicted += lost - in_hand
         self.settled += lost - in_hand
-        return True
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -475,10 +391,9 @@ class Spool:
             self.settled += self._limbo  # whatever became of them: they were not lost in here
             self._limbo = 0
             if batch.lane is self._lanes[-1]:
-                while len(self._marks) > 1 and self._marks[1][1] <= batch.lane.acked:
-                    self._marks.popleft()
+                self._ages.left(batch.lane.acked)
                 if not batch.lane.records:
-                    self._marks.clear()
+                    self._ages.clear()
             elif not batch.lane.records:
                 self._retire(batch.lane)
         self._medium.later()
@@ -499,7 +414,7 @@ class Spool:
             except BaseException:
                 lane.undo(end)
                 raise
-            self._mark(end.number)
+            self._ages.came(end.number)
             self._ack(batch)
             return True
 
@@ -545,10 +460,10 @@ class Spool:
             waiting = [lane for lane in self._lanes if lane.records]
             if not waiting:
                 return 0.0
-            if waiting[0] is self._lanes[-1] and self._marks:
-                at, number = self._marks[0]
-                if number <= waiting[0].acked:
-                    return time.monotonic() - at
+            if waiting[0] is self._lanes[-1]:
+                since = self._ages.since(waiting[0].acked)
+                if since is not None:
+                    return time.monotonic() - since
             return max(0.0, time.time() - min(lane.oldest for lane in waiting))
 
     @property
@@ -558,25 +473,10 @@ class Spool:
             if not lane_records(self._lanes):
                 return None
             lane = self._lanes[-1]
-            if lane.records < lane_records(self._lanes) or not self._marks:
+            if lane.records < lane_records(self._lanes):
                 return float("-inf")
-            at, number = self._marks[0]
-            return at if number <= lane.acked else float("-inf")
-
-
-def _make_folder(path: Path, syncs: bool) -> None:
-    """The folder and those above it; with syncs their names are on the medium."""
-    if path.is_dir():
-        return
-    _make_folder(path.parent, syncs)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir()
-    if syncs:
-        sync_folder(path.parent)
-
-
-def lane_records(lanes: Sequence[Lane]) -> int:
-    return sum(lane.records for lane in lanes)
+            since = self._ages.since(lane.acked)
+            return float("-inf") if since is None else since
 
 
 def spool_of(spool: Spool | str | os.PathLike[str] | None) -> Spool | None:
