@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from .._errors import MongooseError, QueueFull
+from ._alarm import Alarm
 from ._buffer import Buffer
 from ._dead_letter import DeadLetter
 from ._delivery import Batch, Delivery
+from ._disk import Disk
 from ._encode import decode, encode
 from ._retry import Breaker, Circuit, Retry
 from ._sink import BUCKETS, DrainResult, Sink, SinkStats, logger
-from ._spool import Spool, SpoolBatch, spool_of
+from ._spool import Spool, spool_of
 from ._spool_medium import Ticket
 
 
@@ -102,17 +104,12 @@ class BatchedSink(Sink):
         self._memory = Buffer(self.max_bytes)
         self._batch: Batch | None = None
         self._sender: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._bell: asyncio.Future[None] | None = None
+        self._alarm = Alarm(self._wait)
         self._moved: asyncio.Event | None = None  # something was settled, or there is room
         self._flushing = 0
         self._done = 0  # events that came into memory and are dealt with
-        self._off_disk = 0  # events that left the spool
-        self._timed = False  # the sender wakes by itself when a batch is due
-        self._calling = False  # another thread's ring is under way
         self._run_id = secrets.token_hex(8)
         self._batches_cut = 0
-        self._spool_counted = [0, 0]  # damaged and evicted so far
         self._closed_events = 0  # in the spool when it was closed
         self._stopping: asyncio.Task[DrainResult] | None = None
         self._at_start = (0, 0)
@@ -126,6 +123,9 @@ class BatchedSink(Sink):
             letters=self._letters,
             timeout=self.send_timeout,
         )
+        self._disk = None
+        if self.spool is not None:
+            self._disk = Disk(self.spool, self._count, self._delivery.warn)
 
     # -- for subclasses --
 
@@ -163,12 +163,12 @@ class BatchedSink(Sink):
         except BaseException:
             await super().stop()
             raise
-        self._loop = asyncio.get_running_loop()
+        loop = self._alarm.loop = asyncio.get_running_loop()
         self._moved = asyncio.Event()
         self._stopping = None
         self._at_start = (self._delivery.sent, sum(self._dropped.values()))
         self._delivery.begin()
-        self._sender = self._loop.create_task(self._send_all(), name=f"sink {self.name}")
+        self._sender = loop.create_task(self._send_all(), name=f"sink {self.name}")
 
     async def stop(self) -> DrainResult:
         """Finish the send in progress, send what is left, and stop, within drain_timeout seconds. What is not delivered then is on disk, with a spool, or
@@ -190,7 +190,7 @@ class BatchedSink(Sink):
     async def _stop(self) -> DrainResult:
         assert self._sender is not None
         self._bump()  # writers that wait for room
-        self._ring()
+        self._alarm.ring()
         await asyncio.wait({self._sender})
         self._give_up_rest()
         self._sender = None
@@ -200,8 +200,8 @@ class BatchedSink(Sink):
             except Exception:  # noqa: BLE001  (what follows gives back the rest)
                 logger.exception("sink %s: the dead letter did not stop cleanly", self.name)
         spooled = 0
-        if self.spool is not None:
-            self._count_spool()
+        if self.spool is not None and self._disk is not None:
+            self._disk.count_lost()
             self._closed_events = spooled = self.spool.events
             try:
                 self.spool.close()
@@ -220,22 +220,12 @@ class BatchedSink(Sink):
         if batch is not None and batch.spooled is None:
             kept = self._to_disk(batch.items, batch.id if batch.sends else None)
             self._count("deadline", len(batch.items) - kept)
-        elif batch is not None and self.spool is not None and batch.spooled is not None:
-            if batch.lost:  # some of it is dealt with: the rest stays on disk, under its own id
-                self._replace(batch.spooled, batch)
-            self.spool.release()
+        elif batch is not None and self._disk is not None and batch.spooled is not None:
+            # Some of it may be dealt with: the rest stays on disk, under its own id.
+            self._disk.leave(batch.spooled, batch.items if batch.lost else None, batch.id)
         rest = self._memory.take(len(self._memory))
         self._done = self._memory.came
         self._count("deadline", len(rest) - self._to_disk(rest))
-
-    def _replace(self, spooled: SpoolBatch, batch: Batch) -> None:
-        assert self.spool is not None
-        lines = [i if i.__class__ is bytes else encode(i) for i in batch.items]
-        try:
-            if not self.spool.replace(spooled, lines, batch.id):
-                self._delivery.warn("a batch will be sent again as a whole", self.spool.reason)
-        except (OSError, MongooseError) as e:
-            self._delivery.warn("the spool cannot be written", e)
 
     # -- events in --
 
@@ -299,33 +289,12 @@ class BatchedSink(Sink):
 
     def begin_durable(self, line: bytes) -> Ticket | bool:
         """append_durable() in two steps: threads that wait in the second one, end_durable(), share one sync. True or False: there is none."""
-        spool = self.spool
-        if spool is None:
-            return False
-        try:
-            if (
-                not spool.is_open
-            ):  # a pipeline accepts events before its worker has started the sink
-                spool.open()
-            if spool.fsync != "always":
-                return spool.append(line)
-            return spool.begin(line) or False
-        except (OSError, MongooseError) as e:
-            return self._not_written(spool, e)
+        return False if self._disk is None else self._disk.begin(line)
 
     def end_durable(self, ticket: Ticket) -> bool:
         """Whether the event of a ticket is on the medium."""
-        assert self.spool is not None
-        try:
-            self.spool.commit(ticket)
-        except OSError as e:
-            return self._not_written(self.spool, e)
-        return True
-
-    def _not_written(self, spool: Spool, error: Exception) -> bool:
-        spool.reason = "disk_error"
-        self._delivery.warn("the spool cannot be written", error)
-        return False
+        assert self._disk is not None
+        return self._disk.end(ticket)
 
     def _put(self, items: Sequence[Any]) -> int:
         if self.spool is None:
@@ -339,28 +308,13 @@ class BatchedSink(Sink):
     def _remember(self, items: Sequence[Any]) -> int:
         """Into memory, as many as there is room for."""
         n = self._memory.put(items, self.max_pending)
-        if n and self._bell is not None:
-            self._ring_if_due()
+        if n and self._alarm.is_set:
+            self._alarm.ring_if_due()
         return n
 
     def _to_disk(self, items: Sequence[Any], batch_id: str | None = None) -> int:
         """Into the spool, from the front; how many are dealt with."""
-        if self.spool is None or not items:
-            return 0
-        lines = [i if i.__class__ is bytes else encode(i) for i in items]
-        n = 0
-        try:
-            if batch_id is not None:
-                n = self.spool.append_batch(lines, batch_id)
-            while n < len(lines):
-                n += self.spool.append_many(lines[n:] if n else lines)
-                if n == len(lines) or self.spool.reason != "too_big":
-                    break
-                self._count("too_big", 1)  # others must not wait behind it for ever
-                n += 1
-        except (OSError, MongooseError) as e:
-            self._delivery.warn("the spool cannot be written", e)
-        return n
+        return 0 if self._disk is None else self._disk.keep(items, batch_id)
 
     def drop_oldest(self, n: int) -> int:
         """Give up to n events in memory up, not those being sent; how many. Whoever calls counts them."""
@@ -377,32 +331,15 @@ class BatchedSink(Sink):
 
     # -- when --
 
-    def _ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
-
-    def _ring_if_due(self) -> None:
-        self._calling = False
-        if self._wait() is not None:
-            self._ring()  # now, or to sleep until then
-
     def _appended(self) -> None:
         """Something is on disk that was not. Any thread."""
-        if self._bell is None or self._calling:
-            return
-        spool = self.spool
-        if spool is None or self._loop is None or (self._timed and not self._is_full(spool)):
-            return  # it wakes by itself in time
-        if self._loop is asyncio._get_running_loop():
-            self._ring_if_due()
-            return
-        self._calling = True
-        try:
-            self._loop.call_soon_threadsafe(self._ring_if_due)
-        except RuntimeError:  # the loop is closed: a later process sends it
-            self._calling = False
+        self._alarm.call(self._is_full)
 
-    def _is_full(self, spool: Spool) -> bool:
+    def _is_full(self) -> bool:
+        """A batch is on disk."""
+        spool = self.spool
+        if spool is None:
+            return False
         if spool.events >= self.batch_size:
             return True
         return self.max_bytes is not None and spool.payload >= self.max_bytes
@@ -429,32 +366,10 @@ class BatchedSink(Sink):
             since = memory.since
         else:
             assert spool is not None
-            if self._is_full(spool):
+            if self._is_full():
                 return 0.0
             since = spool.since
         return 0.0 if since is None else max(0.0, since + self.batch_timeout - time.monotonic())
-
-    async def _until_due(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._timed = False
-            self._bell = loop.create_future()  # first: whoever appends after this rings
-            wait = self._wait()
-            if wait == 0.0 or (wait is None and self._stopping is not None):
-                self._bell = None
-                return
-            self._timed = wait is not None
-            if wait is None and self.spool is not None:  # processes may die meanwhile
-                wait = self.spool.look() + 0.001
-                if self.spool.events:
-                    continue
-            timer = None if wait is None else loop.call_later(wait, self._ring)
-            try:
-                await self._bell
-            finally:
-                self._bell = None
-                if timer is not None:
-                    timer.cancel()
 
     # -- sending --
 
@@ -463,7 +378,7 @@ class BatchedSink(Sink):
         while True:
             try:
                 if self._batch is None:
-                    await self._until_due()
+                    await self._alarm.until_due(lambda: self._stopping is not None, self.spool)
                     self._batch = await self._cut()
                 if self._batch is None:
                     if self._stopping is not None:
@@ -491,13 +406,13 @@ class BatchedSink(Sink):
         """The next batch, out of the buffer or off the disk."""
         if self._memory:
             return self._cut_memory()
-        if self.spool is None:
+        if self.spool is None or self._disk is None:
             return None
         if self.spool.fsync == "always":
             spooled = await asyncio.to_thread(self.spool.read, self.batch_size, self.max_bytes)
         else:
             spooled = self.spool.read(self.batch_size, self.max_bytes)
-        self._count_spool()
+        self._disk.count_lost()
         if spooled is None:
             return None
         items: list[Any] = spooled.lines
@@ -520,25 +435,8 @@ class BatchedSink(Sink):
     def _settle(self, batch: Batch) -> None:
         if batch.spooled is None:
             self._done += batch.size
-        else:
-            self._ack(batch.spooled)
-
-    def _ack(self, batch: SpoolBatch) -> None:
-        assert self.spool is not None
-        try:
-            self.spool.ack(batch)
-        except OSError as e:  # a later process may send it again
-            self._delivery.warn("the spool cannot be written", e)
-        self._count_spool()
-
-    def _count_spool(self) -> None:
-        """Events that the spool lost: damaged by a crash, or given up for newer ones."""
-        if self.spool is None:
-            return
-        now = [self.spool.damaged, self.spool.evicted]
-        for i, reason in enumerate(("damaged", "evicted")):
-            self._count(reason, max(0, now[i] - self._spool_counted[i]))
-        self._spool_counted = now
+        elif self._disk is not None:
+            self._disk.ack(batch.spooled)
 
     def _evacuate(self) -> None:
         """The breaker is open: what waits in memory goes to disk, if there is one for outages and nothing older is there already."""
@@ -565,7 +463,7 @@ class BatchedSink(Sink):
             return not self.pending
         until = None if timeout is None else time.monotonic() + timeout
         self._flushing += 1
-        self._ring()
+        self._alarm.ring()
         try:
             memory, disk, found = self._memory.came, 0, 0
             if self.spool is not None:
