@@ -13,7 +13,8 @@ Example::
 """
 
 from ._asgi import LogMiddleware
-from ._batched import BatchedSink, BatchOptions
+from ._batch_options import BatchOptions
+from ._batched import BatchedSink
 from ._config import configure, configure_env, configure_toml
 from ._context import bind, binding, bound, clear_bound, unbind
 from ._elastic import ElasticSink

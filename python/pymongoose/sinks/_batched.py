@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from .._errors import MongooseError, QueueFull
 from ._alarm import Alarm
@@ -16,27 +16,11 @@ from ._buffer import Buffer
 from ._dead_letter import DeadLetter
 from ._delivery import Batch, Delivery
 from ._disk import Disk
-from ._encode import decode, encode
+from ._encode import encode
 from ._retry import Breaker, Circuit, Retry
-from ._sink import BUCKETS, DrainResult, Sink, SinkStats, logger
+from ._sink import DrainResult, Sink, SinkStats, logger
 from ._spool import Spool, spool_of
 from ._spool_medium import Ticket
-
-
-class BatchOptions(TypedDict, total=False):
-    """What subclasses hand on to BatchedSink."""
-
-    name: str | None
-    batch_size: int
-    batch_timeout: float
-    max_bytes: int | None
-    max_pending: int | None
-    retry: Retry | None
-    breaker: Breaker | None
-    dead_letter: Sink | str | os.PathLike[str] | None
-    spool: Spool | str | os.PathLike[str] | None
-    drain_timeout: float
-    send_timeout: float | None
 
 
 class BatchedSink(Sink):
@@ -406,24 +390,11 @@ class BatchedSink(Sink):
         """The next batch, out of the buffer or off the disk."""
         if self._memory:
             return self._cut_memory()
-        if self.spool is None or self._disk is None:
+        if self._disk is None:
             return None
-        if self.spool.fsync == "always":
-            spooled = await asyncio.to_thread(self.spool.read, self.batch_size, self.max_bytes)
-        else:
-            spooled = self.spool.read(self.batch_size, self.max_bytes)
-        self._disk.count_lost()
-        if spooled is None:
-            return None
-        items: list[Any] = spooled.lines
-        if self.accepts != "json":
-            items = []
-            for line in spooled.lines:
-                try:
-                    items.append(decode(line))
-                except ValueError:  # a native record that is no JSON
-                    self._count("damaged", 1)
-        return Batch(items, spooled.id, time.monotonic(), spooled)
+        return await self._disk.next(
+            self.batch_size, self.max_bytes, as_lines=self.accepts == "json"
+        )
 
     def _cut_memory(self) -> Batch:
         since = self._memory.since or 0.0
@@ -486,11 +457,7 @@ class BatchedSink(Sink):
 
     def stats(self) -> SinkStats:
         """A snapshot of the counters."""
-        cumulative, total = [], 0
         delivery, batch = self._delivery, self._batch
-        for bound, n in zip(BUCKETS, delivery.buckets, strict=True):
-            total += n
-            cumulative.append((bound, total))
         spooled, age = self._closed_events, 0.0
         if self.spool is not None and self.spool.is_open:
             spooled, age = self.spool.events, self.spool.oldest_age
@@ -511,7 +478,7 @@ class BatchedSink(Sink):
             batches=delivery.batches,
             batch_seconds=delivery.seconds,
             batch_max=delivery.longest,
-            batch_buckets=tuple(cumulative),
+            batch_buckets=delivery.histogram(),
             breaker=None if delivery.circuit is None else delivery.circuit.state,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -240,6 +241,10 @@ class Delivery:
             if seconds <= bound:
                 self.buckets[i] += 1
                 break
+
+    def histogram(self) -> tuple[tuple[float, int], ...]:
+        """How many batches took at most so many seconds, cumulative."""
+        return tuple(zip(BUCKETS, itertools.accumulate(self.buckets), strict=True))
 
     async def pause(self, seconds: float) -> None:
         """Wait; stop() ends it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .._errors import MongooseError
-from ._encode import encode
+from ._delivery import Batch
+from ._encode import decode, encode
 from ._spool import Spool, SpoolBatch
 from ._spool_medium import Ticket
 
@@ -72,6 +75,25 @@ class Disk:
         except (OSError, MongooseError) as e:
             self._warn("the spool cannot be written", e)
         return n
+
+    async def next(self, most: int, max_bytes: int | None, *, as_lines: bool) -> Batch | None:
+        """The oldest that are not acknowledged. Raises OSError, MongooseError: try again later."""
+        if self.spool.fsync == "always":
+            spooled = await asyncio.to_thread(self.spool.read, most, max_bytes)
+        else:
+            spooled = self.spool.read(most, max_bytes)
+        self.count_lost()
+        if spooled is None:
+            return None
+        items: list[Any] = spooled.lines
+        if not as_lines:
+            items = []
+            for line in spooled.lines:
+                try:
+                    items.append(decode(line))
+                except ValueError:  # a native record that is no JSON
+                    self._count("damaged", 1)
+        return Batch(items, spooled.id, time.monotonic(), spooled)
 
     def leave(self, spooled: SpoolBatch, left: Sequence[Any] | None, batch_id: str) -> None:
         """A batch is not going to be acknowledged now: it stays, or, in its place, what is left of it, under an id of its own."""

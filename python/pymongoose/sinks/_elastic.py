@@ -22,7 +22,7 @@ from ._time import iso, nanoseconds
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._batched import BatchOptions
+    from ._batch_options import BatchOptions
 
 Index = Callable[[dict[str, Any]], str]
 

@@ -18,7 +18,7 @@ from ._sink import DrainResult
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._batched import BatchOptions
+    from ._batch_options import BatchOptions
 
 
 class PostingSink(BatchedSink):

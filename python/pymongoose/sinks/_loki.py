@@ -21,7 +21,7 @@ from ._time import nanoseconds
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._batched import BatchOptions
+    from ._batch_options import BatchOptions
 
 logger = logging.getLogger("pymongoose.sinks")
 
