@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import sys
+import weakref
 from collections import ChainMap, OrderedDict, UserDict, UserList, deque, namedtuple
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -367,6 +368,15 @@ def test_a_value_whose_str_raises_does_not_cost_the_event() -> None:
     assert "Bad: str() raised RuntimeError" in out["a"]
     assert out["message"] == "m"
     assert Truncate(50)(event(a=Bad()))["message"] == "m"
+
+
+def test_an_object_that_cannot_even_be_asked_what_it_is_goes_alone() -> None:
+    class Gone:
+        pass
+
+    out = Redact(["password"], presets=["pii"])(event(a=weakref.proxy(Gone()), b=[MAIL]))
+    assert out["a"] == "<ProxyType: ReferenceError>"
+    assert (out["message"], out["b"]) == ("m", ["[redacted]"])
 
 
 def test_a_secret_at_the_bound_of_what_is_searched_is_not_cut_in_two() -> None:

@@ -41,7 +41,8 @@ class BatchedSink(Sink):
         dead_letter: a sink, or the path of a file of JSON lines, for events that are refused or given up.
         spool: a Spool, or a path: events wait on disk.
         drain_timeout: seconds that stop() takes to send what is left.
-        send_timeout: seconds after which a send is cancelled and repeated; None: it may take as long as it likes.
+        send_timeout: seconds after which a send is cancelled and repeated; None: it may take as long as it likes. What a sink writes on a thread of its
+            own (files, databases in files, pipes, syslog) cannot be cancelled and is waited for instead, so that it is not done twice.
 
     Raises:
         ValueError: a number that is out of range.

@@ -285,8 +285,11 @@ class Redact:
             elif kind is str:
                 if self._patterns or len(value) > self._max_text:
                     event[name] = self._clean_text(value)
-            elif (clean := self._clean(key, value, 32, None)) is not value:
-                event[name] = clean
+            else:
+                try:
+                    event[name] = self._clean(key, value, 32, None)
+                except Exception as e:  # noqa: BLE001  (of somebody's object, which goes)
+                    event[name] = f"<{kind.__name__}: {type(e).__name__}>"
         return {renamed.get(k, k): v for k, v in event.items()} if renamed else event
 
     def _about(self, path: str, key: Any) -> tuple[bool, str]:
