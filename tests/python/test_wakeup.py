@@ -472,12 +472,14 @@ CLOSED_RAISES = {
     "ws_upgrade": (None,),
     "ws_send": (b"x",),
     "join": ("room",),
+    "resolve": ("localhost",),
 }
 CLOSED_QUIET = {
     "close": None,
     "drain": None,
     "tls_free": None,
     "ws_close": None,
+    "resolve_cancel": None,
     "recv_data": b"",
     "send_data": b"",
     "read": b"",
