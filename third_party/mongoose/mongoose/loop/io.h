@@ -56,6 +56,7 @@ void mg_connect_late(struct mg_connection *c);                    /* its time is
 /* mgr.c */
 bool mg_mgr_has_forked(void); /* some child of this process may hold copies of descriptors */
 bool mg_mgr_is_copy(const struct mg_mgr *mgr); /* made before this process was forked off: it belongs to the parent */
+/* turn.c */
 void mg_conn_ready(struct mg_connection *c);
 void mg_conn_after(struct mg_connection *c);
 void mg_conn_watch(struct mg_connection *c, unsigned want);

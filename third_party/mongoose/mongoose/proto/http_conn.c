@@ -115,17 +115,9 @@ static void tell(struct mg_connection *c, struct mg_http_conn *hc, int ev, struc
   hc->in_handler = MG_TOLD_NOTHING;
 }
 
-static void consume(struct mg_connection *c, size_t n) {
-  mg_iobuf_del(&c->recv, 0, n);
-}
-
 static void fresh_head(struct mg_http_conn *hc) {
   mg_http_parser_reset(&hc->p);
   hc->streaming = 0;
-}
-
-static bool over(const struct mg_connection *c, const struct mg_http_conn *hc) {
-  return c->is_closing || c->is_dead || c->pfn_data != hc || hc->phase == MG_HTTP_OVER;
 }
 
 /* Nothing more is read; what is queued goes out, then the connection ends. */
@@ -199,194 +191,33 @@ static bool deliver(struct mg_connection *c, struct mg_http_conn *hc, struct mg_
   if (hc->cur->answer != MG_ANSWER_DONE) tell(c, hc, MG_EV_HTTP_MSG, hm);
   if (c->is_closing || c->is_dead) return false;
   taken = had - c->recv.len; /* by the handler itself, which must not cost the next request its head */
-  if (consumed > taken) consume(c, consumed - taken);
+  if (consumed > taken) mg_http_consume(c, consumed - taken);
   if (c->pfn_data != hc) return false; /* another protocol took over */
   return after_handler(c, hc);
 }
 
-/* ---- the body ---- */
-
-static void body_deadline(struct mg_connection *c, struct mg_http_conn *hc) {
-  const struct mg_limits *l = &c->listener->limits;
-  uint64_t due = l->body_timeout > 0 ? c->mgr->now + l->body_timeout : 0, slow = 0;
-  if (l->min_rate > 0) { /* the moment the average falls below the rate, if nothing more comes */
-    slow = (hc->body_len - hc->body_from) * 1000 / l->min_rate;
-    slow = hc->body_since + (slow > l->body_grace ? slow : l->body_grace);
-    if (due == 0 || slow < due) due = slow;
-  }
-  mg_read_due(c, due);
+/* For the body's reader; the ones above are what is called for a request that came whole. */
+bool mg_http_own_message(struct mg_connection *c, struct mg_http_conn *hc) {
+  return own_message(c, hc, hc->p.count);
 }
 
-static void stream_piece(struct mg_connection *c, struct mg_http_conn *hc, struct mg_str piece, bool last) {
-  hc->in_handler = MG_TOLD_BODY;
-  hc->body_fn(c, piece, last, hc->body_arg);
-  hc->in_handler = MG_TOLD_NOTHING;
+void mg_http_tell(struct mg_connection *c, struct mg_http_conn *hc, int ev, struct mg_http_message *hm) {
+  tell(c, hc, ev, hm);
 }
 
-static bool stream_ended(struct mg_connection *c, struct mg_http_conn *hc) {
-  struct mg_str none = {NULL, 0};
-  mg_read_due(c, 0);
-  c->is_resp = 1;
-  hc->cur->early = 0;
-  stream_piece(c, hc, none, true);
-  return over(c, hc) ? false : after_handler(c, hc);
+bool mg_http_next(struct mg_connection *c, struct mg_http_conn *hc) {
+  return next_request(c, hc);
 }
 
-/* What is left unread cannot be told from a next request, so there is none. */
-static bool body_unwanted(struct mg_connection *c, struct mg_http_conn *hc) {
-  hc->cur->keep_alive = 0;
-  hc->cur->linger = 1;
-  if (c->read_due != 0) mg_read_due(c, 0);
-  if (hc->cur->answer == MG_ANSWER_DONE) return next_request(c, hc);
-  hc->phase = MG_HTTP_ANSWER;
-  return false;
+bool mg_http_after_handler(struct mg_connection *c, struct mg_http_conn *hc) {
+  return after_handler(c, hc);
 }
 
-static bool stream_body(struct mg_connection *c, struct mg_http_conn *hc) {
-  if (!c->is_full && hc->body_since == 0) { /* the pause was ours: the peer's time starts anew */
-    hc->body_since = c->mgr->now;
-    hc->body_from = hc->body_len;
-    body_deadline(c, hc);
-  }
-  if (hc->body_fn == NULL) return body_unwanted(c, hc);
-  while (!c->is_full) {
-    struct mg_str in = {(char *) c->recv.buf, c->recv.len}, piece;
-    ptrdiff_t used;
-    if (hc->p.chunked ? hc->chunked.done : hc->body_len == hc->p.content_length) return stream_ended(c, hc);
-    if (in.len == 0) return false;
-    if (hc->p.chunked) {
-      used = mg_http_chunked_feed(&hc->chunked, in, &piece);
-      if (used < 0) {
-        mg_http_refuse(c, hc, 400, "malformed chunk");
-        return false;
-      }
-    } else {
-      uint64_t left = hc->p.content_length - hc->body_len;
-      piece = in;
-      if (piece.len > left) piece.len = (size_t) left;
-      used = (ptrdiff_t) piece.len;
-    }
-    hc->cur->body_in = hc->body_len += piece.len;
-    if (hc->body_max > 0 && hc->body_len > hc->body_max) {
-      mg_http_refuse(c, hc, 413, "body too large");
-      return false;
-    }
-    if (piece.len > 0) {
-      body_deadline(c, hc);
-      stream_piece(c, hc, piece, false);
-      if (over(c, hc)) return false;
-    }
-    consume(c, (size_t) used);
-    if (hc->body_fn == NULL) return body_unwanted(c, hc);
-  }
-  hc->body_since = 0;
-  if (c->read_due != 0) mg_read_due(c, 0);
-  return false;
-}
-
-/* Decode what is new behind what is decoded, so that the body ends up in one piece. */
-static bool decode_chunks(struct mg_connection *c, struct mg_http_conn *hc) {
-  if (hc->raw_at == c->recv.len) return false; /* nothing new: the deadline stays */
-  while (hc->raw_at < c->recv.len && !hc->chunked.done) {
-    struct mg_str in = {(char *) c->recv.buf + hc->raw_at, c->recv.len - (size_t) hc->raw_at}, piece;
-    ptrdiff_t used = mg_http_chunked_feed(&hc->chunked, in, &piece);
-    if (used <= 0) {
-      mg_http_refuse(c, hc, 400, "malformed chunk");
-      return false;
-    }
-    if (hc->body_len + piece.len > hc->body_max) {
-      mg_http_refuse(c, hc, 413, "body too large");
-      return false;
-    }
-    if (piece.len > 0) memmove(c->recv.buf + hc->head_len + hc->body_len, piece.buf, piece.len);
-    hc->cur->body_in = hc->body_len += piece.len;
-    hc->raw_at += (uint64_t) used;
-  }
-  if (hc->chunked.done) return true;
-  /* Close the gap that framing left, so that it is not kept for the whole of a large body. */
-  c->recv.len = hc->head_len + (size_t) hc->body_len;
-  hc->raw_at = c->recv.len;
-  body_deadline(c, hc);
-  return false;
-}
-
-static bool collect_body(struct mg_connection *c, struct mg_http_conn *hc) {
-  struct mg_http_message *hm = hc->hm;
-  size_t end;
-  if (hc->p.chunked) {
-    if (!decode_chunks(c, hc)) return false;
-    end = (size_t) hc->raw_at;
-  } else {
-    end = hc->head_len + (size_t) hc->p.content_length;
-    if (c->recv.len < end) {
-      size_t here = c->recv.len - hc->head_len;
-      if (here == hc->body_len) return false; /* nothing new: the deadline stays */
-      hc->cur->body_in = hc->body_len = here;
-      body_deadline(c, hc);
-      return false;
-    }
-    hc->cur->body_in = hc->body_len = hc->p.content_length;
-  }
-  mg_http_message_rebase(hm, (const char *) c->recv.buf - hc->p.base);
-  hc->p.base = (const char *) c->recv.buf;
-  hm->body.buf = (char *) c->recv.buf + hc->head_len;
-  hm->body.len = (size_t) hc->body_len;
-  hm->message.len = hm->head.len + hm->body.len;
-  mg_read_due(c, 0);
-  hc->body_here = 1;
-  hc->cur->early = 0;
-  if (hc->cur->answer == MG_ANSWER_NONE && c->listener->routes != NULL && mg_http_route(c, hc, hm)) {
-    c->hint = 0;
-    consume(c, end);
-    return next_request(c, hc);
-  }
-  return deliver(c, hc, hm, end);
+bool mg_http_deliver(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm, size_t consumed) {
+  return deliver(c, hc, hm, consumed);
 }
 
 /* ---- the head ---- */
-
-/* By what the head says. A stream's bound replaces that of the listener, and may be none. */
-static bool too_large(const struct mg_http_conn *hc) {
-  return hc->p.has_length && hc->p.content_length > hc->body_max && !(hc->streaming && hc->body_max == 0);
-}
-
-/* A body follows that is not here yet. True: go on with it. */
-static bool start_body(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm) {
-  static const char go_ahead[] = "HTTP/1.1 100 Continue\r\n\r\n";
-  if (!own_message(c, hc, hc->p.count)) {
-    mg_http_refuse(c, hc, 503, "out of memory");
-    return false;
-  }
-  hm = hc->hm;
-  hc->phase = MG_HTTP_BODY;
-  hc->cur->early = 1;
-  tell(c, hc, MG_EV_HTTP_HDRS, hm);
-  if (over(c, hc)) return false;
-  if (hc->cur->answer == MG_ANSWER_NONE && !hc->cur->deferred) mg_http_watch_raw(c, hc->cur);
-  if (hc->cur->answer == MG_ANSWER_DONE) { /* refused, or at least not waited for */
-    hc->cur->keep_alive = 0;
-    hc->cur->linger = 1;
-    return next_request(c, hc);
-  }
-  if (too_large(hc)) {
-    mg_http_refuse(c, hc, 413, "body too large");
-    return false;
-  }
-  if (hc->p.expect_continue && c->recv.len <= hc->head_len && hc->cur->answer == MG_ANSWER_NONE) {
-    mg_send(c, go_ahead, sizeof(go_ahead) - 1);
-    hc->cur->mark += sizeof(go_ahead) - 1;
-  }
-  hc->body_since = c->mgr->now;
-  hc->body_from = 0;
-  if (hc->streaming) {
-    consume(c, hc->head_len);
-  } else {
-    hc->raw_at = hc->head_len;
-    if (hc->p.has_length) c->hint = hc->head_len + (size_t) hc->p.content_length;
-  }
-  body_deadline(c, hc);
-  return true;
-}
 
 static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   const struct mg_limits *l = &c->listener->limits;
@@ -433,13 +264,13 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
     size_t end = (size_t) n + (hc->p.has_length ? (size_t) hc->p.content_length : 0);
     if (hc->p.has_length) x->body_in = hc->p.content_length;
     if (c->listener->routes != NULL && mg_http_route(c, hc, hm)) {
-      consume(c, end);
+      mg_http_consume(c, end);
       return next_request(c, hc);
     }
     tell(c, hc, MG_EV_HTTP_HDRS, hm);
-    if (c->proto != &mg_proto_http && !c->is_closing && !c->is_dead) consume(c, end); /* what follows is another protocol's */
-    if (over(c, hc)) return false;
-    if (too_large(hc)) {
+    if (c->proto != &mg_proto_http && !c->is_closing && !c->is_dead) mg_http_consume(c, end); /* what follows is another protocol's */
+    if (mg_http_over(c, hc)) return false;
+    if (mg_http_too_large(hc)) {
       if (hc->cur->answer == MG_ANSWER_NONE) hc->cur->linger = 1;
       mg_http_refuse(c, hc, 413, "body too large");
       return false;
@@ -448,29 +279,13 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
       hc->phase = MG_HTTP_BODY;
       hc->body_since = c->mgr->now;
       hc->body_from = 0;
-      consume(c, (size_t) n);
+      mg_http_consume(c, (size_t) n);
       return true;
     }
     return deliver(c, hc, hm, end);
   }
-  if (!start_body(c, hc, hm)) return hc == c->pfn_data && hc->phase == MG_HTTP_HEAD && !over(c, hc);
+  if (!mg_http_body_start(c, hc, hm)) return hc == c->pfn_data && hc->phase == MG_HTTP_HEAD && !mg_http_over(c, hc);
   return true;
-}
-
-/* The handler may answer before the body is here, with mg_http_reply or by hand. True: on to the next request, if there is one. */
-static bool read_body(struct mg_connection *c, struct mg_http_conn *hc) {
-  if (hc->cur->answer != MG_ANSWER_DONE) mg_http_watch_raw(c, hc->cur);
-  if (hc->streaming) return stream_body(c, hc);
-  if (hc->cur->answer == MG_ANSWER_DONE) {
-    hc->cur->keep_alive = 0;
-    hc->cur->linger = 1;
-    return next_request(c, hc);
-  }
-  if (c->recv.len < (hc->p.chunked ? hc->raw_at : hc->head_len + hc->body_len)) { /* our offsets are for bytes that are gone */
-    mg_error(c, "a request's body was taken out of the receive buffer before it was whole");
-    return false;
-  }
-  return collect_body(c, hc);
 }
 
 void mg_http_go_on(struct mg_connection *c) {
@@ -510,7 +325,7 @@ void mg_http_go_on(struct mg_connection *c) {
         if (more && hc->phase == MG_HTTP_HEAD) fresh_head(hc);
         break;
       case MG_HTTP_BODY:
-        more = read_body(c, hc);
+        more = mg_http_body_read(c, hc);
         if (more) fresh_head(hc);
         break;
       case MG_HTTP_ANSWER:
@@ -520,7 +335,7 @@ void mg_http_go_on(struct mg_connection *c) {
         break;
       default: /* nothing behind the last request is looked at; it must not collect either */
         if (c->recv.len > 0) {
-          consume(c, c->recv.len);
+          mg_http_consume(c, c->recv.len);
           if (hc->cur != NULL) hc->cur->linger = 1;
         }
         more = false;
@@ -557,7 +372,7 @@ static void settle(struct mg_connection *c) {
     mg_http_pump_next(c, hc);
     c->is_owed = hc->queue != NULL && (hc->queue != hc->cur || hc->cur->deferred);
     if (c->is_draining || c->is_closing) {
-      if (c->is_owed && c->recv.len > 0) consume(c, c->recv.len);
+      if (c->is_owed && c->recv.len > 0) mg_http_consume(c, c->recv.len);
       return;
     }
   }
@@ -631,30 +446,4 @@ struct mg_connection *mg_http_listen_with(struct mg_mgr *mgr, const char *url, m
 
 struct mg_connection *mg_http_listen(struct mg_mgr *mgr, const char *url, mg_event_handler_t fn, void *fn_data) {
   return mg_http_listen_with(mgr, url, fn, fn_data, NULL);
-}
-
-bool mg_http_stream_body(struct mg_connection *c, mg_http_body_fn fn, void *arg, uint64_t max_body) {
-  struct mg_http_conn *hc = mg_http_of(c);
-  if (c->proto == &mg_proto_http_client) return mg_http_client_stream(c, fn, arg, max_body);
-  if (hc == NULL || hc->in_handler != MG_TOLD_HDRS || hc->cur == NULL || hc->streaming) {
-    c->mgr->status = MG_ESTATE;
-    return false;
-  }
-  hc->streaming = 1;
-  hc->body_fn = fn;
-  hc->body_arg = arg;
-  hc->body_max = max_body;
-  return true;
-}
-
-void mg_http_stop_body(struct mg_connection *c) {
-  struct mg_http_conn *hc = mg_http_of(c);
-  if (hc == NULL || hc->phase != MG_HTTP_BODY || !hc->streaming) return;
-  hc->body_fn = NULL;
-  mg_touch(c);
-}
-
-bool mg_http_body_here(const struct mg_connection *c) {
-  const struct mg_http_conn *hc = mg_http_of(c);
-  return hc == NULL || hc->body_here;
 }

@@ -112,6 +112,23 @@ static inline struct mg_http_conn *mg_http_of(const struct mg_connection *c) {
   return c->proto == &mg_proto_http ? (struct mg_http_conn *) c->pfn_data : NULL;
 }
 
+static inline bool mg_http_over(const struct mg_connection *c, const struct mg_http_conn *hc) {
+  return c->is_closing || c->is_dead || c->pfn_data != hc || hc->phase == MG_HTTP_OVER;
+}
+static inline void mg_http_consume(struct mg_connection *c, size_t n) {
+  mg_iobuf_del(&c->recv, 0, n);
+}
+bool mg_http_own_message(struct mg_connection *c, struct mg_http_conn *hc); /* hc->hm is there; false: out of memory */
+void mg_http_tell(struct mg_connection *c, struct mg_http_conn *hc, int ev, struct mg_http_message *hm);
+bool mg_http_deliver(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm, size_t consumed); /* MG_EV_HTTP_MSG */
+bool mg_http_after_handler(struct mg_connection *c, struct mg_http_conn *hc); /* true: the next request may be looked at */
+bool mg_http_next(struct mg_connection *c, struct mg_http_conn *hc);          /* it is answered; false: there is no next */
+
+/* http_body.c */
+bool mg_http_too_large(const struct mg_http_conn *hc);
+bool mg_http_body_start(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_message *hm);
+bool mg_http_body_read(struct mg_connection *c, struct mg_http_conn *hc);
+
 /* http_xchg.c */
 bool mg_xchg_begin(struct mg_connection *c, struct mg_http_conn *hc);    /* the next request's exchange is hc->cur */
 void mg_xchg_aim(struct mg_connection *c, struct mg_http_conn *hc, struct mg_http_xchg *x); /* NULL: the wire */
