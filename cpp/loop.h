@@ -133,6 +133,8 @@ struct Loop {
   bool refuses();
   bool after_turn();
   void heed_signals();
+  bool put_bell_up();  // the pipe by which a signal ends a wait; false with OSError
+  void take_bell_down();
 };
 
 // A loop whose turn is over may not be polled by two threads: guards poll() and run().

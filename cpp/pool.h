@@ -1,35 +1,13 @@
-// pool.h - tasks that leave the loop and come back: Job, and the queue that feeds Python threads.
+// pool.h - the queue that feeds jobs to Python threads.
 #pragma once
 #include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
 
-#include "connection.h"
+#include "job.h"
 
-enum class JobState { queued, running, settling, done, failed, cancelled, expired };  // settling: its outcome is being written
 enum class Overflow { reject, block, drop_oldest };
-
-struct PoolCore;
-
-// What is to be done, and whom the result is for. Created by offload() (conn set) and by WorkerPool.submit().
-struct Job {
-  PyObject_HEAD
-  std::atomic<JobState> state;
-  std::atomic<bool> watched, told;   // a Future was built on it; it was told the outcome
-  PyObject *fn, *args, *kwargs;      // until it ran
-  PyObject *result;                  // value, or the exception when failed
-  PyObject *then;
-  PyObject *foreign;                 // Future of an executor that is not ours
-  Conn *conn;                        // held; null: nobody to answer
-  unsigned long number;              // exchange, 0: none
-  mg_wake wake;                      // carries it home; holds a reference meanwhile
-  mg_timer timer;
-  bool timing, posted, linked;
-  std::shared_ptr<PoolCore> pool;    // whose queue it was put in; null: another executor's
-  Job *next, *prev;                  // in conn->jobs
-  uint64_t queued_at;                // ns
-};
 
 // One for each worker thread, on its stack: a bed of its own, so that the last to lie down is the first to get up (warm caches).
 struct Bed {
@@ -72,7 +50,5 @@ struct PoolCore : std::enable_shared_from_this<PoolCore> {
   bool start(std::unique_lock<std::mutex> &g);
 };
 
-PyObject *conn_offload(Conn *conn, PyObject *const *args, Py_ssize_t n, PyObject *kw);
-void jobs_abandon(Conn *conn);    // the client is gone; lock held
 void pool_kick(Loop *loop);       // jobs given in this turn: one bell for all; lock held
 std::shared_ptr<PoolCore> pool_core_of(PyObject *pool);  // null when `pool` is another executor
