@@ -29,17 +29,17 @@ bool set_compression(mg_connection *c, py::tuple t) {
   return mg_http_compress(c, &o) || refused(c, "compress", codings);
 }
 
-void log_record(void *queue, int level, Str json) {
+void log_record(void *writer, int level, Str json) {
   static const int levels[] = {level_info, 3, 4};  // by MG_HTTP_LOG_…: info, warning, error
-  (void)event_queue_push_json(static_cast<EventQueue *>(queue), levels[level], json.buf, json.len);  // refused: the queue counts it
+  (void)static_cast<EventWriter *>(writer)->push_json(levels[level], json.buf, json.len);  // refused: the queue counts it
 }
 
 // The queue is the loop's until it is closed: its last records are made when its connections are.
 bool set_access_log(Loop &loop, mg_connection *c, py::handle pipeline) {
   EventQueue *queue = event_queue_of(pipeline.ptr());
   if (!queue) return false;
-  loop.logs.push_back(reinterpret_cast<PyObject *>(queue));
-  return mg_http_log(c, log_record, queue) || refused(c, "access_log", "this listener does not speak HTTP");
+  loop.logs.push_back(std::make_unique<EventWriter>(queue));
+  return mg_http_log(c, log_record, loop.logs.back().get()) || refused(c, "access_log", "this listener does not speak HTTP");
 }
 
 bool apply(Loop &loop, mg_connection *c, py::handle edge) {

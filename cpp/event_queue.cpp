@@ -1,10 +1,10 @@
 // event_queue.cpp - events on their way from whoever emits them to the one worker of a pipeline.
 //
 // emit() is all that a caller pays for, so it does what cannot be put off: check the arguments, read the clock, take references to names and
-// values (copies of what could change), and push. The dict is made by the worker, in drain().
+// values (copies of what could change), and push. The dict, or the line, is made by the worker, in drain().
 //
 //   Record: level, time, message, the tuple of names as the call gave it, one value for each name
-//           or the text of a JSON object (event_queue_push_json: no Python, no lock)
+//           or the text of a JSON object (event_queue_push_json, EventWriter: no Python, no lock)
 //           or any object, handed on as it is (push)
 //
 // Everything accepted is in the ring (base/ring.h) until it is drained or evicted. Between a claim and its end no Python runs, so a
@@ -19,6 +19,8 @@
 #include <new>
 
 #include "event_keep.h"
+#include "event_lines.h"
+#include "event_text.h"
 #include "loop.h"
 #include "module.h"
 #include "ref.h"
@@ -49,15 +51,26 @@ struct Record {
   Py_ssize_t n;         // values; of JSON the bytes
   double ts;
   PyObject *message;    // or the object
-  PyObject *names;      // tuple of str; null without fields
+  union {
+    PyObject *names;    // tuple of str; null without fields
+    EventSlab *slab;    // of JSON: the record is in there; null: it has a block of its own
+  };
   PyObject *bound;      // dict of fields that were bound where it was emitted; null without any
   PyObject *values[1];  // n, null where the name is not a field (`level`); of JSON the text begins here
 };
 
 constexpr size_t head_size = offsetof(Record, values);
 constexpr size_t base_bytes = 64;  // what an event counts for, on top of its fields (field_bytes) and their text
+constexpr size_t slab_bytes = 128 << 10, slab_spares = 16;
+constexpr uint32_t slab_mine = 1 << 30;  // references of the writer: it counts those to its records itself until it is done
 
 }  // namespace
+
+struct EventSlab {
+  std::atomic<uint32_t> refs;
+  EventQueue *queue;
+  alignas(16) char memory[1];  // slab_bytes
+};
 
 struct EventQueue {
   PyObject_HEAD
@@ -75,6 +88,7 @@ struct EventQueue {
   uint8_t policy[event_levels];
   uint8_t lowest;          // level
   std::atomic<int> state;
+  std::atomic<EventSlab *> spares[slab_spares];
   std::atomic<Record *> graveyard;  // Python objects that a thread without the lock took out
   std::atomic<uint64_t> refused[reasons], evicted, below;
 };
@@ -91,21 +105,44 @@ EventQueue *self_of(PyObject *o) {
   return reinterpret_cast<EventQueue *>(o);
 }
 
+const char *text_of(const Record *r) {
+  return reinterpret_cast<const char *>(r->values);
+}
+
 // Native records come from malloc itself: PyMem_RawMalloc takes Python's lock under tracemalloc.
-void free_record(Record *r) {
-  r->kind == kind_json ? std::free(r) : PyMem_RawFree(r);
+void slab_drop(EventSlab *slab, uint32_t refs) {  // any thread, no lock
+  if (slab->refs.fetch_sub(refs, std::memory_order_acq_rel) != refs) return;
+  for (auto &spare : slab->queue->spares) {
+    EventSlab *none = nullptr;
+    if (!spare.load(std::memory_order_relaxed) && spare.compare_exchange_strong(none, slab, std::memory_order_release, std::memory_order_relaxed)) return;
+  }
+  std::free(slab);
+}
+
+EventSlab *slab_take(EventQueue *q) {
+  EventSlab *slab = nullptr;
+  for (auto &spare : q->spares) {
+    if (!slab && spare.load(std::memory_order_relaxed)) slab = spare.exchange(nullptr, std::memory_order_acquire);
+  }
+  if (!slab) slab = static_cast<EventSlab *>(std::malloc(offsetof(EventSlab, memory) + slab_bytes));
+  if (!slab) return nullptr;
+  new (&slab->refs) std::atomic<uint32_t>(slab_mine);
+  slab->queue = q;
+  return slab;
 }
 
 void bury(Record *r) {  // lock held, or a native record
-  if (r->kind != kind_json) {
-    Py_XDECREF(r->message);
-    Py_XDECREF(r->names);
-    Py_XDECREF(r->bound);
-    if (r->kind == kind_event) {
-      for (Py_ssize_t i = 0; i < r->n; i++) Py_XDECREF(r->values[i]);
-    }
+  if (r->kind == kind_json) {
+    r->slab ? slab_drop(r->slab, 1) : std::free(r);
+    return;
   }
-  free_record(r);
+  Py_XDECREF(r->message);
+  Py_XDECREF(r->names);
+  Py_XDECREF(r->bound);
+  if (r->kind == kind_event) {
+    for (Py_ssize_t i = 0; i < r->n; i++) Py_XDECREF(r->values[i]);
+  }
+  PyMem_RawFree(r);
 }
 
 void empty_graveyard(EventQueue *q) {  // lock held
@@ -155,7 +192,7 @@ int level_of(EventQueue *q, PyObject *given) {
 
 PyObject *event_of(EventQueue *q, Record *r) {
   Ref event;
-  if (r->kind == kind_json) return PyBytes_FromStringAndSize(reinterpret_cast<char *>(r->values), r->n);
+  if (r->kind == kind_json) return PyBytes_FromStringAndSize(text_of(r), r->n);
   if (r->kind == kind_object) return Py_NewRef(r->message);
   event = Ref(PyDict_New());
   Ref ts(PyFloat_FromDouble(r->ts));
@@ -171,24 +208,38 @@ PyObject *event_of(EventQueue *q, Record *r) {
   return event.release();
 }
 
-// The line of an event: dumps(event, default), or slow(event) when that raises. The encoder's result may be a small text in a large block
-// (orjson: 4 KiB), which lines that wait for their sink must not keep; so it is copied.
+// The line of an event that is not plain: dumps(event, default), or slow(event) when that raises.
 struct Encoder {
   PyObject *dumps, *fallback, *slow;
 
-  PyObject *line(PyObject *event) const {
+  Ref line(PyObject *event) const {
     PyObject *args[] = {event, fallback};
     Ref line(PyObject_Vectorcall(dumps, args, 2, nullptr));
     if (!line) {
-      if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+      if (!PyErr_ExceptionMatches(PyExc_Exception)) return line;
       PyErr_Clear();
       line = Ref(PyObject_CallOneArg(slow, event));
-      if (!line) return nullptr;
     }
-    if (!PyBytes_CheckExact(line.get())) return PyErr_Format(PyExc_TypeError, "a line must be bytes, not %.200s", Py_TYPE(line.get())->tp_name);
-    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(line.get()), PyBytes_GET_SIZE(line.get()));
+    if (line && !PyBytes_CheckExact(line.get())) {
+      PyErr_Format(PyExc_TypeError, "a line must be bytes, not %.200s", Py_TYPE(line.get())->tp_name);
+      line = Ref();
+    }
+    return line;
   }
 };
+
+bool add_line(LineBuilder &out, EventQueue *q, Record *r, const Encoder &encoder) {
+  if (r->kind == kind_json) return out.add(text_of(r), static_cast<size_t>(r->n)) && out.end_line();
+  if (r->kind == kind_event) {
+    EventParts e{r->ts, PyTuple_GET_ITEM(q->level_names, r->level), r->message, r->names, r->values, r->n, r->bound};
+    if (write_event(out, e)) return out.end_line();
+    if (PyErr_Occurred()) return false;
+    out.undo();
+  }
+  Ref event(event_of(q, r));
+  Ref line(event ? encoder.line(event.get()) : Ref());
+  return line && out.add(PyBytes_AS_STRING(line.get()), static_cast<size_t>(PyBytes_GET_SIZE(line.get()))) && out.end_line();
+}
 
 // ---- in ----
 
@@ -418,7 +469,16 @@ PyObject *push_json(PyObject *self, PyObject *args) {
   return PyBool_FromLong(ok);
 }
 
-PyObject *drain_some(EventQueue *q, Py_ssize_t n, const Encoder *encoder) {
+// No memory, or a value that raises SystemExit: what could not be made of those that were taken out is lost, and no others.
+void lose(EventQueue *q, size_t n) {
+  PyErr_WriteUnraisable(reinterpret_cast<PyObject *>(q));
+  q->evicted.fetch_add(n, std::memory_order_relaxed);
+}
+
+PyObject *drain(PyObject *self, PyObject *arg) {
+  EventQueue *q = self_of(self);
+  Py_ssize_t n = PyLong_AsSsize_t(arg);
+  if (n == -1 && PyErr_Occurred()) return nullptr;
   empty_graveyard(q);
   Ref list(PyList_New(0));
   if (!list) return nullptr;
@@ -426,28 +486,36 @@ PyObject *drain_some(EventQueue *q, Py_ssize_t n, const Encoder *encoder) {
     auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
     if (!r) break;
     Ref item(event_of(q, r));
-    if (item && encoder && r->kind == kind_event) item = Ref(encoder->line(item.get()));
-    if (!item || PyList_Append(list.get(), item.get()) < 0) {  // no memory, or a value that raises SystemExit: that one is lost, not all
-      PyErr_WriteUnraisable(reinterpret_cast<PyObject *>(q));
-      q->evicted.fetch_add(1, std::memory_order_relaxed);
-    }
+    if (!item || PyList_Append(list.get(), item.get()) < 0) lose(q, 1);
     bury(r);
   }
   mg_ring_tell(q->ring);
   return list.release();
 }
 
-PyObject *drain(PyObject *self, PyObject *arg) {
-  Py_ssize_t n = PyLong_AsSsize_t(arg);
-  if (n == -1 && PyErr_Occurred()) return nullptr;
-  return drain_some(self_of(self), n, nullptr);
-}
-
 PyObject *drain_lines(PyObject *self, PyObject *args) {
-  Py_ssize_t n;
+  EventQueue *q = self_of(self);
+  Py_ssize_t n, most;
   Encoder e;
-  if (!PyArg_ParseTuple(args, "nOOO:drain_lines", &n, &e.dumps, &e.fallback, &e.slow)) return nullptr;
-  return drain_some(self_of(self), n, &e);
+  if (!PyArg_ParseTuple(args, "nnOOO:drain_lines", &n, &most, &e.dumps, &e.fallback, &e.slow)) return nullptr;
+  empty_graveyard(q);
+  size_t enough = most < 0 ? 0 : static_cast<size_t>(most), queued = mg_ring_bytes(q->ring);
+  LineBuilder out;
+  if (!out.begin(queued < enough ? queued : enough)) return nullptr;
+  while (n-- > 0 && out.bytes() < enough) {
+    auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
+    if (!r) break;
+    if (r->kind != kind_json) n -= 3;
+    if (!add_line(out, q, r, e)) {
+      out.undo();
+      lose(q, 1);
+    }
+    bury(r);
+  }
+  mg_ring_tell(q->ring);
+  PyObject *lines = out.finish();
+  if (!lines) q->evicted.fetch_add(out.lines(), std::memory_order_relaxed);
+  return lines;
 }
 
 PyObject *encode_lines(PyObject *, PyObject *args) {
@@ -458,7 +526,9 @@ PyObject *encode_lines(PyObject *, PyObject *args) {
   if (!list) return nullptr;
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(events); i++) {
     Ref event = Ref::borrow(PyList_GET_ITEM(events, i));
-    Ref line = PyBytes_CheckExact(event.get()) ? Ref::borrow(event.get()) : Ref(e.line(event.get()));
+    Ref line = PyBytes_CheckExact(event.get()) ? Ref::borrow(event.get()) : e.line(event.get());
+    // An encoder's result may be a small text in a large block (orjson: 4 KiB), which lines that wait for their sink must not keep.
+    if (line && line.get() != event.get()) line = Ref(PyBytes_FromStringAndSize(PyBytes_AS_STRING(line.get()), PyBytes_GET_SIZE(line.get())));
     if (!line || PyList_Append(list.get(), line.get()) < 0) return nullptr;
   }
   return list.release();
@@ -612,6 +682,7 @@ PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   EventQueue *q = self_of(self.get());
   new (&q->state) std::atomic<int>(closed);
   new (&q->graveyard) std::atomic<Record *>(nullptr);
+  for (auto &spare : q->spares) new (&spare) std::atomic<EventSlab *>(nullptr);
   q->max_items = static_cast<size_t>(max_events);
   q->max_bytes = static_cast<size_t>(max_bytes);
   q->lowest = static_cast<uint8_t>(lowest);
@@ -656,6 +727,7 @@ void dealloc(PyObject *self) {
   if (q->ring) drop_all(q);
   mg_ring_free(q->ring);
   mg_wakeq_free(q->bell);
+  for (auto &spare : q->spares) std::free(spare.load());
   clear(self);
   Py_CLEAR(q->levels);
   Py_CLEAR(q->other_level);
@@ -680,9 +752,10 @@ PyMethodDef methods[] = {
      "push_json($self, text, level, /)\n--\n\nThe text of a JSON object; drain() hands it on as bytes. Never waits."},
     {"drain", drain, METH_O, "drain($self, n, /)\n--\n\nThe oldest events, n at most."},
     {"drain_lines", drain_lines, METH_VARARGS,
-     "drain_lines($self, n, dumps, default, slow, /)\n--\n\nAs drain(), each event as dumps(event, default), or slow(event) where that raises."},
+     "drain_lines($self, n, enough, dumps, default, slow, /)\n--\n\nThe lines of the oldest events, n at most (one that is not JSON yet counts for "
+     "four), and no further ones when they have enough bytes. What is not plain is encoded by dumps(event, default), or slow(event) where that raises."},
     {"encode_lines", encode_lines, METH_VARARGS | METH_STATIC,
-     "encode_lines(events, dumps, default, slow, /)\n--\n\nThe lines of a list of events, as drain_lines() makes them; bytes stay."},
+     "encode_lines(events, dumps, default, slow, /)\n--\n\nThe lines of a list of events, by the encoders of drain_lines(); bytes stay."},
     {"arm", arm, METH_NOARGS, "arm($self)\n--\n\nAnnounce that the consumer sleeps: the next event rings. False: do not sleep."},
     {"doze", doze, METH_NOARGS, "doze($self)\n--\n\nThe consumer looks again soon: the queue rings only when it is half full."},
     {"disarm", disarm, METH_NOARGS, "disarm($self)\n--\n\nThe consumer is awake."},
@@ -720,33 +793,69 @@ int wake_all(void *) {
 
 }  // namespace
 
-bool event_queue_push_json(EventQueue *q, int level, const char *json, size_t size) noexcept {
-  level = level < 0 ? 0 : level >= event_levels ? event_levels - 1 : level;
-  if (level < q->lowest) {
+namespace {
+
+// Whether a record of such a level and size may be tried to be put in at all.
+bool welcome(EventQueue *q, int *level, size_t bytes) {
+  *level = *level < 0 ? 0 : *level >= event_levels ? event_levels - 1 : *level;
+  if (*level < q->lowest) {
     q->below.fetch_add(1, std::memory_order_relaxed);
     return false;
   }
   int state = q->state.load(std::memory_order_relaxed);
   if (state == closed) return refuse(q, is_closed) == taken;
-  size_t bytes = base_bytes + size;
   if (bytes > q->max_bytes) return refuse(q, too_big) == taken;
-  auto *r = static_cast<Record *>(std::malloc(head_size + (size ? size : 1)));
-  if (!r) return refuse(q, queue_full) == taken;
+  if (state == asleep && !wakes.exchange(true) && Py_AddPendingCall(wake_all, nullptr) < 0) wakes = false;
+  return true;
+}
+
+// False: it is still the caller's.
+bool put_json(EventQueue *q, Record *r, EventSlab *slab, int level, const char *json, size_t size, size_t bytes) {
   r->kind = kind_json;
   r->level = static_cast<uint8_t>(level);
   r->n = static_cast<Py_ssize_t>(size);
+  r->slab = slab;
   memcpy(r->values, json, size);
-  Fate fate = taken;
-  if (state == asleep && !wakes.exchange(true) && Py_AddPendingCall(wake_all, nullptr) < 0) wakes = false;
-  if (!give(q, r, bytes)) {
-    switch (q->policy[level]) {
-      case drop_oldest: fate = push_over(q, r, bytes, false); break;
-      case block: fate = refuse(q, would_block); break;
-      default: fate = refuse(q, queue_full);
-    }
+  if (give(q, r, bytes)) return true;
+  switch (q->policy[level]) {
+    case drop_oldest: return push_over(q, r, bytes, false) == taken;
+    case block: return refuse(q, would_block) == taken;
+    default: return refuse(q, queue_full) == taken;
   }
-  if (fate != taken) free_record(r);
-  return fate == taken;
+}
+
+}  // namespace
+
+bool event_queue_push_json(EventQueue *q, int level, const char *json, size_t size) noexcept {
+  size_t bytes = base_bytes + size;
+  if (!welcome(q, &level, bytes)) return false;
+  auto *r = static_cast<Record *>(std::malloc(head_size + (size ? size : 1)));
+  if (!r) return refuse(q, queue_full) == taken;
+  if (put_json(q, r, nullptr, level, json, size, bytes)) return true;
+  std::free(r);
+  return false;
+}
+
+bool EventWriter::push_json(int level, const char *json, size_t size) noexcept {
+  if (size > slab_bytes / 8) return event_queue_push_json(queue_, level, json, size);
+  size_t bytes = base_bytes + size, needed = (head_size + size + 15) / 16 * 16;
+  if (!welcome(queue_, &level, bytes)) return false;
+  if (!slab_ || needed > slab_bytes - used_) {
+    if (slab_) slab_drop(slab_, slab_mine - made_);
+    slab_ = slab_take(queue_);
+    used_ = made_ = 0;
+    if (!slab_) return refuse(queue_, queue_full) == taken;
+  }
+  auto *r = reinterpret_cast<Record *>(slab_->memory + used_);
+  if (!put_json(queue_, r, slab_, level, json, size, bytes)) return false;
+  used_ += needed;
+  made_++;
+  return true;
+}
+
+EventWriter::~EventWriter() {
+  if (slab_) slab_drop(slab_, slab_mine - made_);
+  if (!python_ends.load(std::memory_order_relaxed)) Py_DECREF(queue());
 }
 
 EventQueue *event_queue_of(PyObject *object) {
@@ -763,7 +872,7 @@ void bind_event_queue(py::module_ &m) {
   queue_type = reinterpret_cast<PyTypeObject *>(PyType_FromModuleAndSpec(m.ptr(), &spec, nullptr));
   bound_fields = PyContextVar_New("pymongoose.sinks", nullptr);
   if (!s_level || !s_message || !s_ts || !queue_type || !bound_fields || PyModule_AddObjectRef(m.ptr(), "bound_fields", bound_fields) < 0 ||
-      PyModule_AddObjectRef(m.ptr(), "EventQueue", reinterpret_cast<PyObject *>(queue_type)) < 0) {
+      !add_lines_type(m.ptr()) || PyModule_AddObjectRef(m.ptr(), "EventQueue", reinterpret_cast<PyObject *>(queue_type)) < 0) {
     throw py::error_already_set();
   }
 }

@@ -165,7 +165,6 @@ void Loop::close() {
     mgr.wakeq = nullptr;  // ours from here on: somebody may be posting at this moment
     mg_mgr_free(&mgr);
     last_stats.connections = 0;
-    for (PyObject *queue : logs) Py_DECREF(queue);
     logs.clear();
   }
   take_bell_down();
@@ -225,7 +224,7 @@ int Loop::traverse(visitproc visit, void *arg) {
   Py_VISIT(dumps);
   Py_VISIT(answer);
   Py_VISIT(pool);
-  for (PyObject *queue : logs) Py_VISIT(queue);
+  for (const auto &log : logs) Py_VISIT(log->queue());
   for (Site *s = sites; s; s = s->next) Py_VISIT(s->handler);
   for (Conn *c = conns; c; c = c->next) {
     Py_VISIT(reinterpret_cast<PyObject *>(c));

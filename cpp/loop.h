@@ -15,6 +15,7 @@
 extern "C" {
 #include "mongoose.h"
 }
+#include "event_queue.h"
 #include "ref.h"
 #include "warm.h"
 
@@ -58,7 +59,7 @@ struct Loop {
   Msg *spare = nullptr;               // one message object, used again and again while nobody keeps it
   WsMsg *ws_spare = nullptr;          // likewise
   Msg *upgrading = nullptr;           // of the request whose ws_upgrade() runs
-  std::vector<PyObject *> logs;       // event queues of access logs: references, given back when the connections are gone
+  std::vector<std::unique_ptr<EventWriter>> logs;  // of access logs: until the connections are gone
   std::vector<PyObject *> trash;      // references to give back when the lock is next held
   WarmBodies warm;                    // large bodies that are sent often
   std::string scratch;                // header lines being built

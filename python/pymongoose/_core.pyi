@@ -5,7 +5,17 @@ from concurrent.futures import Executor
 from contextvars import ContextVar
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import (
+    Any,
+    Final,
+    Literal,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    final,
+    overload,
+)
 
 from typing_extensions import Buffer, Self
 
@@ -606,6 +616,21 @@ class ManagerBase:
     def wakeup(self, connection_id: int, data: _Data = b"") -> bool: ...
 
 @final
+class Lines(Sequence[bytes]):
+    def __new__(cls, lines: Iterable[bytes], /) -> Self: ...
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> bytes: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Lines: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def fit(self, room: int, /) -> int: ...
+    @staticmethod
+    def join(parts: Iterable[Lines], /) -> Lines: ...
+    @property
+    def nbytes(self) -> int: ...
+
+@final
 class EventQueue:
     def __new__(
         cls,
@@ -631,11 +656,12 @@ class EventQueue:
     def drain_lines(
         self,
         n: int,
+        enough: int,
         dumps: Callable[..., bytes],
         default: Callable[[Any], Any],
         slow: Callable[[Any], bytes],
         /,
-    ) -> list[Any]: ...
+    ) -> Lines: ...
     @staticmethod
     def encode_lines(
         events: list[Any],

@@ -215,3 +215,42 @@ def test_the_engines_own_log_goes_into_a_pipeline() -> None:
     assert event["level"] == "debug"
     assert "listening on http://127.0.0.1:0" in event["message"]
     assert event["source"].startswith("conn.c:")
+
+
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])
+def test_records_share_memory_and_come_once_each_in_order(overflow: Any) -> None:
+    """Thousands, more than the queue holds, long ones among them: their memory is used again while others are in the queue."""
+    sink, n = Kept(), 4000
+
+    def answer(conn: Any, ev: int, _data: Any) -> None:
+        if ev == MG_EV_HTTP_MSG:
+            conn.reply(200, "")
+
+    with Pipeline([sink], max_events=700, overflow=overflow) as log, Manager(answer) as mgr:
+        site = mgr.listen("http://127.0.0.1:0", access_log=log)
+        thread = threading.Thread(target=mgr.run, daemon=True)
+        thread.start()
+        try:
+            with socket.create_connection(site.local_addr[:2]) as client:
+
+                def ask() -> None:
+                    for i in range(n):
+                        long = "x" * (3000 * (i % 100 == 0))
+                        client.sendall(f"GET /{i}?{long} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+
+                asking = threading.Thread(target=ask)
+                asking.start()
+                got = bytearray()
+                while got.count(b"HTTP/1.1 200") < n:
+                    got += client.recv(1 << 20)
+                asking.join()
+        finally:
+            mgr.stop()
+            thread.join(10)
+        assert log.flush(30)
+        stats = log.stats()
+    paths = [int(e["path"][1:]) for e in sink.events]
+    assert paths == sorted(set(paths))
+    assert len(paths) == stats.sent
+    lost = stats.dropped.get("evicted", 0) + stats.refused.get("queue_full", 0)
+    assert stats.sent + lost == n

@@ -458,7 +458,7 @@ def test_lines_are_encoded_on_the_way_out_and_by_the_slow_way_where_that_fails()
     q.emit("a", n=1, thing={1, 2} - {2}, big=1 << 70)
     q.push_json(b'{"x":1}', "info")
     q.emit("\ud800", k=b"\xff")
-    a, native, odd = q.drain_lines(10, *LINES)
+    a, native, odd = q.drain_lines(10, 1 << 20, *LINES)
     assert json.loads(a)["n"] == 1
     assert json.loads(a)["thing"] == [1]
     assert json.loads(a)["big"] == str(1 << 70)
@@ -592,9 +592,9 @@ def test_an_event_that_cannot_be_made_is_counted_and_the_others_come():
 
     q = queue()
     for message in "abc":
-        q.emit(message)
-    lines = q.drain_lines(10, dumps, None, lambda event: event["message"].encode())
-    assert lines == [b"a", b"c"]
+        q.emit(message, other=())
+    lines = q.drain_lines(100, 1 << 20, dumps, None, lambda event: event["message"].encode())
+    assert list(lines) == [b"a", b"c"]
     assert q.counters()["evicted"] == 1
 
 
@@ -605,7 +605,7 @@ def test_a_value_whose_text_ends_the_thread_ends_nothing():
 
     q = queue()
     q.emit("a", x=Leaves())
-    (line,) = q.drain_lines(10, *LINES)
+    (line,) = q.drain_lines(10, 1 << 20, *LINES)
     assert json.loads(line)["x"] == "<Leaves: str() raised SystemExit>"
 
 

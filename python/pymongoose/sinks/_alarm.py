@@ -33,8 +33,9 @@ class Alarm:
 
     def ring_if_due(self) -> None:
         self._calling = False
-        if self._wait() is not None:
-            self.ring()  # now, or to sleep until then
+        wait = self._wait()
+        if wait == 0.0 or (wait is not None and not self._timed):
+            self.ring()  # now, or to sleep until then: a timer that runs is for the oldest event, so it is early enough
 
     def call(self, is_full: Callable[[], bool]) -> None:
         """Something came, perhaps a whole batch. Any thread."""

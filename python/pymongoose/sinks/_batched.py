@@ -8,11 +8,11 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from .._errors import MongooseError, QueueFull
 from ._alarm import Alarm
-from ._buffer import Buffer
+from ._buffer import Buffer, LineBuffer
 from ._dead_letter import DeadLetter
 from ._delivery import Batch, Delivery
 from ._disk import Disk
@@ -85,8 +85,11 @@ class BatchedSink(Sink):
 
     _delivers = True  # a connection that cannot be opened is tried again, by every send
 
+    blocks: ClassVar[bool] = False
+    """Of a sink with ``accepts = "json"`` that writes lines as they lie in memory: send_lines() gets a Lines, or what is left of one as a list."""
+
     def _reset(self) -> None:
-        self._memory = Buffer(self.max_bytes)
+        self._memory = LineBuffer(self.max_bytes) if self.blocks else Buffer(self.max_bytes)
         self._batch: Batch | None = None
         self._sender: asyncio.Task[None] | None = None
         self._alarm = Alarm(self._wait)

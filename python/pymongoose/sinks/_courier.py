@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._core import Lines
 from ._encode import decode, encode, encode_all
 from ._outlet import Outlet
 from ._tally import Tally
@@ -66,7 +67,7 @@ class Courier:
     def is_late(self) -> bool:
         return self.late_at is not None and time.monotonic() >= self.late_at
 
-    def deliver(self, batch: list[Any], *, drained: bool = True) -> None:
+    def deliver(self, batch: Sequence[Any], *, drained: bool = True) -> None:
         """Those to whom they belong; `drained`: out of the queue, which counts."""
         counts = Tally(drained=len(batch) if drained else 0)
         if self.is_late():
@@ -88,7 +89,7 @@ class Courier:
             if self.late_at is not None and self.is_late():
                 self.lose(batch[i + 1 :], counts)
                 break
-        portions: list[tuple[Outlet, list[Any]]] = []
+        portions: list[tuple[Outlet, Sequence[Any]]] = []
         if ready:
             portions += self._route(ready, [o for o in self.outlets if not o.durable], counts)
         if fresh:
@@ -121,14 +122,14 @@ class Courier:
         return event
 
     def _to_all(
-        self, events: list[Any], outlets: Sequence[Outlet], counts: Tally
-    ) -> list[tuple[Outlet, list[Any]]]:
+        self, events: Sequence[Any], outlets: Sequence[Outlet], counts: Tally
+    ) -> list[tuple[Outlet, Sequence[Any]]]:
         counts.extra += len(events) * (len(outlets) - 1)
         return [(outlet, events) for outlet in outlets]
 
     def _route(
         self, events: list[Any], outlets: Sequence[Outlet], counts: Tally
-    ) -> list[tuple[Outlet, list[Any]]]:
+    ) -> list[tuple[Outlet, Sequence[Any]]]:
         """Each outlet those events that it is to have; an event that nobody has is filtered."""
         if self.all_get_all and outlets:
             return self._to_all(events, outlets, counts)
@@ -165,15 +166,18 @@ class Courier:
             complain(f"the route to sink {outlet.sink.name} raised")
             return None
 
-    def _hand_out(self, portions: list[tuple[Outlet, list[Any]]], counts: Tally) -> None:
+    def _hand_out(self, portions: Sequence[tuple[Outlet, Sequence[Any]]], counts: Tally) -> None:
         """Each outlet its events; a list that several have is converted once."""
-        lines: dict[int, list[bytes]] = {}
+        lines: dict[int, Sequence[bytes]] = {}
         dicts: dict[int, list[dict[str, Any]]] = {}
+        one_by_one: dict[int, list[bytes]] = {}  # of Lines, for sinks that do not know them
         for outlet, events in portions:
             key = id(events)
             if outlet.json:
                 if key not in lines:
-                    lines[key] = encode_all(events)
+                    lines[key] = events if isinstance(events, Lines) else encode_all(list(events))
+                if isinstance(events, Lines) and not outlet.blocks and key not in one_by_one:
+                    one_by_one[key] = list(events)
             elif key not in dicts:
                 dicts[key] = [_event(e) if e.__class__ is bytes else e for e in events]
         with self.door:
@@ -181,7 +185,10 @@ class Courier:
                 return
             self.tally.add(counts)
             for outlet, events in portions:
-                outlet.push((lines if outlet.json else dicts)[id(events)], events)
+                items: Sequence[Any] = lines[id(events)] if outlet.json else dicts[id(events)]
+                if not outlet.blocks:
+                    items = one_by_one.get(id(events), items)
+                outlet.push(items, events)
 
     def relieve(self) -> tuple[bool, bool]:
         """Offer once more what outlets carry. Whether none of them has room; and whether one had some."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from .._core import Lines
 from .._errors import TimedOut
 from ._dead_letter import DeadLetter
 from ._outcome import Partial, Rejected, RetryLater
@@ -27,9 +28,9 @@ class Batch:
     __slots__ = ("id", "items", "lost", "sends", "since", "size", "spooled")
 
     def __init__(
-        self, items: list[Any], batch_id: str, since: float, spooled: SpoolBatch | None = None
+        self, items: Any, batch_id: str, since: float, spooled: SpoolBatch | None = None
     ) -> None:
-        self.items = items
+        self.items = items  # a list, or Lines
         self.size = len(items)
         self.id = batch_id
         self.since = since  # when the oldest of them came
@@ -61,7 +62,7 @@ class Delivery:
     def __init__(
         self,
         name: str,
-        send: Callable[[list[Any], str], Coroutine[Any, Any, None]],
+        send: Callable[[Any, str], Coroutine[Any, Any, None]],
         count: Callable[[str, int], None],
         on_open: Callable[[], None],
         *,
@@ -128,7 +129,8 @@ class Delivery:
         """Once. None: nothing is left to do; a number: try again, not before so many seconds (0: as retry says); _LATE: cut off by stop()."""
         self.retried += batch.sends > 0
         batch.sends += 1
-        task = asyncio.get_running_loop().create_task(self._send_once(list(batch.items), batch.id))
+        items = batch.items if isinstance(batch.items, Lines) else list(batch.items)
+        task = asyncio.get_running_loop().create_task(self._send_once(items, batch.id))
         try:
             in_time = await self._finish(task)
         except BaseException:

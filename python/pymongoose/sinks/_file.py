@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 from ._archive import Archive, Compress, Period, absolute, logger
@@ -40,7 +40,7 @@ class RotatingFileSink(BatchedSink):
         fsync: ``"never"``, ``"always"`` (a batch counts as sent when it is on the disk itself), or the seconds after which written lines
             are brought there.
         mode: permissions of the files made, such as ``0o640``, whatever the umask. None: 0o666 less the umask.
-        batch_size: events that are written at once, without waiting.
+        batch_size: events that are written without waiting for more, and so many at once at most.
         batch_timeout: seconds after which fewer are.
         options: of :class:`BatchedSink`: name, max_pending, retry, breaker, dead_letter, spool, drain_timeout.
 
@@ -55,6 +55,7 @@ class RotatingFileSink(BatchedSink):
     """
 
     accepts: ClassVar[Literal["dict", "json"]] = "json"
+    blocks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class RotatingFileSink(BatchedSink):
         compress: Compress | None = None,
         fsync: Literal["never", "always"] | float = "never",
         mode: int | None = None,
-        batch_size: int = 1000,
+        batch_size: int = 4096,
         batch_timeout: float = 0.2,
         **options: Any,
     ) -> None:
@@ -108,7 +109,7 @@ class RotatingFileSink(BatchedSink):
         self._tidy()
         await super().start()
 
-    async def send_lines(self, lines: list[bytes]) -> None:
+    async def send_lines(self, lines: Sequence[bytes]) -> None:
         rotations = self._log.rotations
         try:
             await self._file_thread.run_to_end(self._write_lines, lines)
@@ -124,7 +125,7 @@ class RotatingFileSink(BatchedSink):
             loop = asyncio.get_running_loop()
             self._syncing = loop.call_later(self._fsync, self._sync_later)
 
-    def _write_lines(self, lines: list[bytes]) -> None:
+    def _write_lines(self, lines: Sequence[bytes]) -> None:
         try:
             self._log.write(lines)
         finally:  # those that are there before one that is not count, too

@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Sequence
 
+from .._core import Lines
 from ._archive import Archive, Period
 
 logger = logging.getLogger("pymongoose.sinks")
@@ -100,7 +101,7 @@ class LogFile:
     # ---- with the lock ----
 
     def _write_some(self, lines: Sequence[bytes], status: os.stat_result) -> int:
-        data = b"\n".join((*lines, b""))
+        data = memoryview(lines) if isinstance(lines, Lines) else b"\n".join((*lines, b""))
         size, room = status.st_size, self._max
         rotate = bool(size) and status.st_mtime < self._period.start(time.time())
         if not rotate and (room is None or size + len(data) <= room):
@@ -115,10 +116,12 @@ class LogFile:
             if self._rotate():
                 return 0
             fit = len(lines)  # better a file too long than none
-        self._append(data if fit == len(lines) else b"\n".join((*lines[:fit], b"")), size)
+        if fit < len(lines):
+            data = data[: _length(lines, fit)]
+        self._append(data, size)
         return fit
 
-    def _append(self, data: bytes, size: int) -> None:
+    def _append(self, data: bytes | memoryview, size: int) -> None:
         if size and size != self._clean_end and os.pread(self._fd, 1, size - 1) != b"\n":
             data = b"\n" + data  # whoever wrote there was killed in the middle of a line
         self._clean_end = -1
@@ -234,6 +237,8 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _how_many(lines: Sequence[bytes], room: int, *, at_least: bool) -> int:
     """Lines from the front that fit into room; one at least when told so."""
+    if isinstance(lines, Lines):
+        return max(lines.fit(room), int(at_least))
     n = 0
     for line in lines:
         room -= len(line) + 1
@@ -241,6 +246,11 @@ def _how_many(lines: Sequence[bytes], room: int, *, at_least: bool) -> int:
             break
         n += 1
     return max(n, int(at_least))
+
+
+def _length(lines: Sequence[bytes], n: int) -> int:
+    """Bytes of the first n, with their line feeds."""
+    return lines[:n].nbytes if isinstance(lines, Lines) else sum(map(len, lines[:n])) + n
 
 
 def _flock(fd: int, how: int) -> None:

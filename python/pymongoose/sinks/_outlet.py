@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._encode import decode, encode
@@ -34,6 +34,7 @@ class Outlet:
         self.matches = matches
         self.complain = complain
         self.json = sink.accepts == "json"
+        self.blocks = self.json and bool(getattr(sink, "blocks", False))
         self.durable = bool(
             getattr(sink, "durable", False)
         )  # accepted is on disk: emit() itself appends
@@ -59,7 +60,7 @@ class Outlet:
         if n:
             self.dropped[reason] = self.dropped.get(reason, 0) + n
 
-    def offer(self, items: list[Item]) -> int:
+    def offer(self, items: Sequence[Item]) -> int:
         if not self.started:
             return 0
         try:
@@ -69,7 +70,7 @@ class Outlet:
             self.complain(f"sink {self.sink.name} could not be offered events")
             return len(items)
 
-    def push(self, items: list[Item], events: list[Any]) -> None:
+    def push(self, items: Sequence[Item], events: Sequence[Any]) -> None:
         """Deliver, carry, or drop. `events` are the same ones, for their levels."""
         if not items:
             return
@@ -77,13 +78,13 @@ class Outlet:
             self._end(items)
             return
         if not self.started and self.spools and self._must_spool(len(items)):
-            items, self.carry = self.carry + items, []
+            items, self.carry = [*self.carry, *items], []
             self.count("spool_full", len(items) - self._to_disk(items))
             return
         if not self.carry:
             taken = self.offer(items)
             if taken < len(items):
-                self.carry = items[taken:]
+                self.carry = list(items[taken:])
             return
         if not self.started:
             room = max(self._room - len(self.carry), 0)
@@ -97,10 +98,10 @@ class Outlet:
         spool = self.sink.spool  # type: ignore[attr-defined]
         return len(self.carry) + n > self._room or (spool.is_open and spool.events > 0)
 
-    def _to_disk(self, items: list[Item]) -> int:
+    def _to_disk(self, items: Sequence[Item]) -> int:
         return sum(self.sink.append_durable(item if self.json else encode(item)) for item in items)
 
-    def _overflow(self, items: list[Item], events: list[Any]) -> None:
+    def _overflow(self, items: Sequence[Item], events: Sequence[Any]) -> None:
         if not self._evicts:
             self.count("sink_full", len(items))
             return
@@ -143,7 +144,7 @@ class Outlet:
         items, self.carry = self.carry, []
         self._end(items)
 
-    def _end(self, items: list[Item]) -> None:
+    def _end(self, items: Sequence[Item]) -> None:
         kept = self._to_disk(items) if self.spools else 0
         self.count("deadline", len(items) - kept)
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from .._core import EventQueue
+from .._core import EventQueue, Lines
 from ._courier import Courier, Processor, Ready, complain, line_of
 from ._encode import LINES
 from ._outlet import Outlet
@@ -27,6 +27,10 @@ logger = logging.getLogger("pymongoose.sinks")
 T = TypeVar("T")
 
 SLICE = 512  # events between two looks at everything else on the loop, at most
+LINES_RATE, LINES_BYTES = (
+    8,
+    1 << 20,
+)  # where lines are all that is wanted: so many times as many, and bytes at most
 FIRST = 32  # the same at the beginning, while nobody knows how long they take
 AWAY = 0.02  # seconds that a slice is to take at most
 LOST = 8192  # events that are counted at a time when there is no time for them
@@ -71,6 +75,7 @@ class Worker:
         self.courier = Courier(outlets, processors, tally, as_they_are=backlog is None)
         self._left: list[Outlet] = []  # sinks that this one, given up, still has to stop
         self._slice = FIRST
+        self._more = False  # the last step left a slice behind
         self._spools = backlog is not None or any(o.spools for o in outlets)
         self._bell: asyncio.Future[None] | None = None
         self._starting: list[asyncio.Task[None]] = []
@@ -226,14 +231,13 @@ class Worker:
     async def _carry_on(self) -> None:
         held, idle = 0, True
         while self._deadline is None:
-            size = self._slice
             n = self.step()
             if n < 0:
                 await self._held_up(held)
                 held += 1
                 continue
             held = 0
-            if n >= size:
+            if self._more:
                 idle = False
                 await asyncio.sleep(0)
             elif n > 0 or not idle:  # once more after the last event
@@ -255,18 +259,20 @@ class Worker:
     def step(self) -> int:
         """Move one slice. The number of events, or -1: no sink has room."""
         began, size = time.monotonic(), self._slice
-        stuck, moved = self.courier.relieve()
+        stuck, self._more = self.courier.relieve()
         if stuck:
-            return size if moved else -1
-        batch: list[Any]
+            return size if self._more else -1
+        batch: Sequence[Any]
         if self.courier.gone:
             batch = []
         elif self.courier.lines_only:
-            batch = self.queue.drain_lines(size, *LINES)
+            batch = self.queue.drain_lines(size * LINES_RATE, LINES_BYTES, *LINES)
         else:
             batch = self.queue.drain(size)
         n = len(batch)
-        if n < size:
+        # Of lines the last ones may be many, and those that came meanwhile may wait.
+        self._more = len(self.queue) >= size if isinstance(batch, Lines) else n >= size
+        if not self._more:
             self._emptied = time.monotonic()
         if n:
             self.courier.deliver(batch)
@@ -283,8 +289,8 @@ class Worker:
         """The slower events are, the fewer are a slice: the sinks want their turn on the loop, and stop() has a deadline."""
         if seconds > AWAY:
             self._slice = max(int(self._slice * max(AWAY / seconds, 0.125)), 1)
-        elif n == self._slice < SLICE and seconds < AWAY / 4:
-            self._slice = min(2 * n, SLICE)
+        elif n >= self._slice and seconds < AWAY / 4:
+            self._slice = min(2 * self._slice, SLICE)
 
     def _replay(self, backlog: Overflowing, size: int) -> int:
         try:
@@ -293,6 +299,7 @@ class Worker:
                 self.courier.deliver(batch, drained=False)
                 if not self.courier.gone:
                     backlog.done(mark)
+                self._more = len(batch) >= size
         except Exception:  # noqa: BLE001  (a disk that fails; the queue goes on)
             complain("the overflow spool cannot be read")
             return 0

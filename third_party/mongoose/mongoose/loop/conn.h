@@ -77,6 +77,7 @@ struct mg_listener {
   unsigned trusted_fields;  /* … in which header fields */
   void (*log)(void *arg, int level, struct mg_str json); /* access log (proto/http_log.h) */
   void *log_arg;
+  uint64_t log_turn, log_ahead; /* the turn for which it is known how far the wall's clock is ahead of the loop's, ns */
   struct mg_tls_ctx *tls; /* for connections accepted from now on; NULL: plain, or mg_tls_init on MG_EV_ACCEPT */
 };
 

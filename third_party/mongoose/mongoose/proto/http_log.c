@@ -15,8 +15,8 @@
 #include "mongoose/proto/http_origin.h"
 
 enum {
-  FRONT = 96,  /* {"ts":…,"level":"warning","message":"request" */
-  BACK = 160,  /* ,"status":…,"duration_ms":…,"bytes_in":…,"bytes_out":…,"aborted":true} */
+  FRONT = 72,  /* {"ts":…,"level":"warning","message":"request" */
+  BACK = 144,  /* ,"status":…,"duration_ms":…,"bytes_in":…,"bytes_out":…,"aborted":true} */
   ID_MAX = 128 /* of a request id */
 };
 
@@ -39,70 +39,77 @@ bool mg_http_log(struct mg_connection *c, mg_http_log_fn fn, void *arg) {
 
 #define PUT(p, literal) put(p, literal, sizeof(literal) - 1)
 
-static char *put(char *p, const char *s, size_t n) {
+static inline char *put(char *p, const char *s, size_t n) {
   memcpy(p, s, n);
   return p + n;
 }
 
-static char *put_number(char *p, uint64_t v) {
-  char t[20], *e = t + sizeof(t), *s = e;
-  do {
-    *--s = (char) ('0' + v % 10);
-    v /= 10;
-  } while (v > 0);
-  return put(p, s, (size_t) (e - s));
+static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960"
+                            "616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+/* The last `digits` digits of v, an even number of them. */
+static inline char *put_digits(char *p, uint64_t v, int digits) {
+  int i;
+  for (i = digits; i > 0; i -= 2, v /= 100) memcpy(p + i - 2, pairs + v % 100 * 2, 2);
+  return p + digits;
 }
 
-/* v / 10^digits, all digits */
-static char *put_fixed(char *p, uint64_t v, int digits) {
-  uint64_t unit = 1;
-  int i;
-  for (i = 0; i < digits; i++) unit *= 10;
-  p = put_number(p, v / unit);
-  *p++ = '.';
-  for (unit /= 10; unit > 0; unit /= 10) *p++ = (char) ('0' + v / unit % 10);
-  return p;
+static char *put_number(char *p, uint64_t v) {
+  char t[20], *e = t + sizeof(t), *s = e;
+  for (; v >= 100; v /= 100) memcpy(s -= 2, pairs + v % 100 * 2, 2);
+  if (v >= 10) {
+    memcpy(s -= 2, pairs + v * 2, 2);
+  } else {
+    *--s = (char) ('0' + v);
+  }
+  return put(p, s, (size_t) (e - s));
 }
 
 static bool is_special(unsigned char b) {
   return b < 0x20 || b == '"' || b == '\\' || b >= 0x7f;
 }
 
+/* Eight bytes at a time: the high bit of a byte that is special is set, perhaps that of one behind it, too. */
+static inline uint64_t special_of_8(const char *s) {
+  const uint64_t ones = 0x0101010101010101U, high = 0x8080808080808080U;
+  uint64_t v, quote, slash, del;
+  memcpy(&v, s, 8);
+  quote = v ^ ones * '"';
+  slash = v ^ ones * '\\';
+  del = v ^ ones * 0x7f;
+  return (v | (v - ones * 0x20) | (quote - ones) | (slash - ones) | (del - ones)) & high;
+}
+
+/* Most have none. */
 static size_t specials(struct mg_str s) {
-  size_t i, n = 0;
-  for (i = 0; i < s.len; i++) n += is_special((unsigned char) s.buf[i]);
+  size_t i = 0, n = 0;
+  while (s.len - i >= 8 && special_of_8(s.buf + i) == 0) i += 8;
+  for (; i < s.len; i++) n += is_special((unsigned char) s.buf[i]);
   return n;
 }
 
-static size_t text_size(struct mg_str s) { /* at most, with its quotes */
-  return s.len + 5 * specials(s) + 2;
+static size_t text_size(struct mg_str s, size_t special) { /* at most, with its quotes */
+  return s.len + 5 * special + 2;
 }
 
 /* What is no UTF-8 is taken for ISO 8859-1, which every sequence of bytes is. */
-static char *put_text(char *p, struct mg_str s) {
+static char *put_special(char *p, struct mg_str s) {
   static const char hex[] = "0123456789abcdef";
-  bool as_is;
+  bool as_is = mg_utf8_ok(s);
   size_t i;
-  *p++ = '"';
-  if (specials(s) == 0) {
-    if (s.len > 0) p = put(p, s.buf, s.len);
-  } else {
-    as_is = mg_utf8_ok(s);
-    for (i = 0; i < s.len; i++) {
-      unsigned char b = (unsigned char) s.buf[i];
-      if (b == '"' || b == '\\') {
-        *p++ = '\\';
-        *p++ = (char) b;
-      } else if (b < 0x20 || b == 0x7f || (b >= 0x80 && !as_is)) {
-        p = PUT(p, "\\u00");
-        *p++ = hex[b >> 4];
-        *p++ = hex[b & 15];
-      } else {
-        *p++ = (char) b;
-      }
+  for (i = 0; i < s.len; i++) {
+    unsigned char b = (unsigned char) s.buf[i];
+    if (b == '"' || b == '\\') {
+      *p++ = '\\';
+      *p++ = (char) b;
+    } else if (b < 0x20 || b == 0x7f || (b >= 0x80 && !as_is)) {
+      p = PUT(p, "\\u00");
+      *p++ = hex[b >> 4];
+      *p++ = hex[b & 15];
+    } else {
+      *p++ = (char) b;
     }
   }
-  *p++ = '"';
   return p;
 }
 
@@ -110,14 +117,22 @@ static char *put_text(char *p, struct mg_str s) {
 
 /* Fields of a record, in their order. */
 enum { CLIENT, METHOD, PATH, QUERY, HOST, AGENT, REFERER, REQUEST_ID, TRACE, PARENT, REFUSED, FIELDS };
-static const char *const names[FIELDS] = {"client",  "method",     "path",     "query",     "host", "user_agent",
-                                          "referer", "request_id", "trace_id", "parent_id", "error"};
+
+static const struct mg_str begins[FIELDS] = {
+#define BEGIN(name) {(char *) (size_t) ",\"" name "\":\"", sizeof(",\"" name "\":\"") - 1}
+    BEGIN("client"),  BEGIN("method"),     BEGIN("path"),     BEGIN("query"),     BEGIN("host"), BEGIN("user_agent"),
+    BEGIN("referer"), BEGIN("request_id"), BEGIN("trace_id"), BEGIN("parent_id"), BEGIN("error"),
+#undef BEGIN
+};
 
 static struct mg_http_record *record_new(struct mg_connection *c, const struct mg_str *fields) {
-  size_t size = FRONT + BACK, i;
+  size_t size = FRONT + BACK, special[FIELDS] = {0}, i;
   struct mg_http_record *r;
+  char *p;
   for (i = 0; i < FIELDS; i++) {
-    if (fields[i].len > 0) size += text_size(fields[i]) + strlen(names[i]) + 4;
+    if (fields[i].len == 0) continue;
+    special[i] = specials(fields[i]);
+    size += begins[i].len + text_size(fields[i], special[i]);
   }
   r = (struct mg_http_record *) mg_malloc(sizeof(*r) + size);
   if (r == NULL) {
@@ -125,14 +140,14 @@ static struct mg_http_record *record_new(struct mg_connection *c, const struct m
     return NULL;
   }
   r->began = c->mgr->clock;
-  r->end = r->text + FRONT;
+  p = r->text + FRONT;
   for (i = 0; i < FIELDS; i++) {
     if (fields[i].len == 0) continue;
-    r->end = PUT(r->end, ",\"");
-    r->end = put(r->end, names[i], strlen(names[i]));
-    r->end = PUT(r->end, "\":");
-    r->end = put_text(r->end, fields[i]);
+    p = put(p, begins[i].buf, begins[i].len);
+    p = special[i] == 0 ? put(p, fields[i].buf, fields[i].len) : put_special(p, fields[i]);
+    *p++ = '"';
   }
+  r->end = p;
   return r;
 }
 
@@ -209,32 +224,45 @@ void mg_http_log_begin(struct mg_connection *c, struct mg_http_xchg *x, const st
 
 /* ---- the answer ---- */
 
-static uint64_t wall_us(void) {
+/* By the clock on the wall: how far that is ahead of the other is looked up once a turn. */
+static uint64_t wall_us(struct mg_connection *c, uint64_t now) {
+  struct mg_listener *l = c->listener;
   struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return t.tv_sec > 0 ? (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000 : 0;
+  if (l->log_turn != c->mgr->clock) {
+    clock_gettime(CLOCK_REALTIME, &t);
+    l->log_ahead = t.tv_sec > 0 ? (uint64_t) t.tv_sec * 1000000000 + (uint64_t) t.tv_nsec - now : 0 - now;
+    l->log_turn = c->mgr->clock;
+  }
+  return (l->log_ahead + now) / 1000;
 }
 
 void mg_http_log_end(struct mg_connection *c, struct mg_http_xchg *x, bool whole) {
-  static const char *const levels[] = {"info", "warning", "error"};
+  static const struct mg_str middles[] = {
+#define MIDDLE(level) {(char *) (size_t) ",\"level\":\"" level "\",\"message\":\"request\"", sizeof(",\"level\":\"" level "\",\"message\":\"request\"") - 1}
+      MIDDLE("info"), MIDDLE("warning"), MIDDLE("error")
+#undef MIDDLE
+  };
   struct mg_http_record *r = x->log;
   char front[FRONT], *p = front, *start, *e = r->end;
-  uint64_t now = mg_nanos();
+  uint64_t now = mg_nanos(), wall = wall_us(c, now), took = now > r->began ? (now - r->began) / 1000 : 0;
   int status = x->status > 0 ? x->status : 499;
   int level = status >= 500 ? MG_HTTP_LOG_ERROR : status >= 400 ? MG_HTTP_LOG_WARNING : MG_HTTP_LOG_INFO;
   x->log = NULL;
   if (!whole && level == MG_HTTP_LOG_INFO) level = MG_HTTP_LOG_WARNING;
   p = PUT(p, "{\"ts\":");
-  p = put_fixed(p, wall_us(), 6);
-  p = PUT(p, ",\"level\":\"");
-  p = put(p, levels[level], strlen(levels[level]));
-  p = PUT(p, "\",\"message\":\"request\"");
+  p = put_number(p, wall / 1000000);
+  *p++ = '.';
+  p = put_digits(p, wall % 1000000, 6);
+  p = put(p, middles[level].buf, middles[level].len);
   start = r->text + FRONT - (p - front);
   memcpy(start, front, (size_t) (p - front));
   e = PUT(e, ",\"status\":");
   e = put_number(e, (uint64_t) status);
   e = PUT(e, ",\"duration_ms\":");
-  e = put_fixed(e, now > r->began ? (now - r->began) / 1000 : 0, 3);
+  e = put_number(e, took / 1000);
+  *e++ = '.';
+  *e++ = (char) ('0' + took % 1000 / 100);
+  e = put_digits(e, took % 100, 2);
   e = PUT(e, ",\"bytes_in\":");
   e = put_number(e, x->body_in);
   e = PUT(e, ",\"bytes_out\":");
