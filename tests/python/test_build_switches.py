@@ -28,7 +28,7 @@ with Manager() as mgr:
     plain = mgr.listen("http://127.0.0.1:0")
     for ask in (
         lambda: mgr.listen("https://127.0.0.1:0"),
-        lambda: mgr.listen("http://127.0.0.1:0", tls=TlsOpts()),
+        lambda: mgr.listen("tcp://127.0.0.1:0", tls=TlsOpts()),
         lambda: mgr.connect("https://127.0.0.1:1"),
         lambda: mgr.connect("tls://127.0.0.1:1"),
         lambda: mgr.ws_connect("wss://127.0.0.1:1"),
