@@ -70,7 +70,7 @@ class RotatingFileSink(BatchedSink):
         compress: Compress | None = None,
         fsync: Literal["never", "always"] | float = "never",
         mode: int | None = None,
-        batch_size: int = 4096,
+        batch_size: int = 8192,
         batch_timeout: float = 0.2,
         **options: Any,
     ) -> None:

@@ -27,16 +27,14 @@ logger = logging.getLogger("pymongoose.sinks")
 T = TypeVar("T")
 
 SLICE = 512  # events between two looks at everything else on the loop, at most
-LINES_RATE, LINES_BYTES = (
-    8,
-    1 << 20,
-)  # where lines are all that is wanted: so many times as many, and bytes at most
+LINES_RATE = 8  # so many times as many where lines are all that is wanted, and they were JSON before
+LINES_BYTES = 1 << 20  # of such a slice
 FIRST = 32  # the same at the beginning, while nobody knows how long they take
 AWAY = 0.02  # seconds that a slice is to take at most
 LOST = 8192  # events that are counted at a time when there is no time for them
 LAST = 1.0  # seconds behind stop()'s deadline in which what is left is still put on disk
 PATIENCE = 2.0  # seconds behind it after which a worker that is stuck is given up
-LINGER = 0.03  # seconds until the next look at the queue, while events come
+LINGER = 0.05  # seconds until the next look at the queue, while events come
 HELD_UP = (0.001, 0.05)  # seconds between looks at sinks without room, shortest and longest
 RESTART = (0.5, 30.0)  # seconds until a sink that did not start is started again
 
