@@ -2,7 +2,7 @@
 
     drain a slice ──> processors ──> routes ──> encode once ──> offer to each sink (never waits for one)
 
-The loop sleeps on the queue's descriptor while there is nothing to do. While events come it looks every few milliseconds instead, so that
+The loop sleeps on the queue's descriptor while there is nothing to do. While events come it looks every 50 milliseconds instead, so that
 nobody who emits pays for waking it. Everything here runs on that thread, if not said otherwise.
 """
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("pymongoose.sinks")
 T = TypeVar("T")
 
 SLICE = 512  # events between two looks at everything else on the loop, at most
-LINES_RATE = 8  # so many times as many where lines are all that is wanted, and they were JSON before
+LINES_RATE = 8  # so many times as many where only lines are wanted, of what is JSON already
 LINES_BYTES = 1 << 20  # of such a slice
 FIRST = 32  # the same at the beginning, while nobody knows how long they take
 AWAY = 0.02  # seconds that a slice is to take at most
