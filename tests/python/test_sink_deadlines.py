@@ -274,3 +274,69 @@ def test_sums_are_exact_whenever_a_worker_is_given_up(seed, monkeypatch):
     assert result.sent + result.spooled + result.dropped + filtered == deliveries
     _ended("pymongoose-sinks")
     assert accounts_for(log, accepted).sent == sum(len(sink.got) for sink in sinks)
+
+
+def test_what_waits_on_disk_stays_there_when_stop_has_no_time_for_it(gate, tmp_path, monkeypatch):
+    """The worker is late, not stuck: it must not take up more then."""
+    monkeypatch.setattr(_worker, "LAST", 0.0)
+    sink = Lines()
+    log = Pipeline([sink], overflow="spool", spool=Spool(tmp_path), processors=[gate])
+    log.start()
+    assert log.emit("m", n=0)
+    assert gate.reached.wait(WAIT)
+    for n in range(100):
+        assert log._backlog.append(b'{"n":%d}' % n)
+    stopping = threading.Thread(target=log.stop, args=(0.0,))
+    stopping.start()
+    while log._worker is not None and log._worker._deadline is None:
+        time.sleep(0.001)
+    gate.opened.set()
+    stopping.join(WAIT)
+    stats = log.stats()
+    assert (sink.got, stats.spooled, stats.dropped) == (1, 100, {})
+
+
+def test_what_is_kept_on_disk_at_the_end_goes_to_durable_sinks_too(tmp_path, gate, monkeypatch):
+    """Their disk has it at once, as the next run takes it that they have what comes off the other one."""
+    monkeypatch.setattr(_worker, "FIRST", 1)
+    monkeypatch.setattr(_worker, "SLICE", 1)
+
+    class Messages(BatchedSink):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.got = []
+
+        async def send_batch(self, batch):
+            self.got += [event["message"] for event in batch]
+
+    class Held(Messages):
+        def offer(self, events, lines):
+            gate(None)
+            return super().offer(events, lines)
+
+    durable, other = Messages(name="durable", spool=tmp_path / "a"), Held(name="other")
+
+    def with_child(event):
+        if event["message"] == "parent":
+            assert log.emit("child")
+        return event
+
+    log = Pipeline(
+        [durable, other], overflow="spool", spool=Spool(tmp_path / "b"), processors=[with_child]
+    )
+    with log:
+        assert log.emit("first")
+        assert gate.reached.wait(WAIT)
+        assert all(log.emit("parent") for _ in range(3))  # all children are in the queue
+        stopping = threading.Thread(target=log.stop, args=(0.0,))
+        stopping.start()
+        while log._worker is not None and log._worker._deadline is None:
+            time.sleep(0.001)
+        gate.opened.set()
+        stopping.join(WAIT)
+    with log:
+        assert log.flush(WAIT)
+    stats = accounts_for(log, 7)
+    assert stats.deliveries == 14
+    assert sorted(durable.got) == ["child"] * 3 + ["first"] + ["parent"] * 3
+    assert len(other.got) + stats.dropped.get("deadline", 0) == 7

@@ -509,3 +509,26 @@ def test_a_route_needs_a_function_or_a_mapping() -> None:
 def test_numbers_out_of_range_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"must"):
         make()
+
+
+class _Raises(dict):
+    def items(self):
+        raise RuntimeError("no")
+
+    __iter__ = keys = values = items
+
+
+class _NoInt(int):
+    def __int__(self):
+        raise RuntimeError("no")
+
+
+class _Key(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("key", ["a\udc80", _Key("a"), 3, _NoInt(1 << 80), (1, "\udc80")])
+@pytest.mark.parametrize("value", [_Raises(a=1), _NoInt(1 << 80)])
+def test_no_key_and_no_value_makes_an_encoder_raise(key, value):
+    for encoder in (encode, _by_json):
+        assert json.loads(encoder(event(n=1) | {key: value}))["n"] == 1

@@ -223,6 +223,30 @@ def test_a_line_that_is_no_json_is_counted_and_keeps_nobody_waiting(tmp_path: Pa
     asyncio.run(main())
 
 
+def test_a_line_that_is_no_json_is_counted_once_however_often_its_batch_is_cut(
+    tmp_path: Path,
+) -> None:
+    class Down(BatchedSink):
+        async def send_batch(self, batch: list[dict[str, Any]]) -> None:
+            raise OSError("down")
+
+    async def main() -> None:
+        sink = Down(spool=tmp_path, batch_size=3, batch_timeout=0.0, drain_timeout=0.0)
+        sent = 0
+        for line in (b'{"n":1}', b'{"n":', b'{"n":2}'):
+            assert sink.append_durable(line)
+        for _ in range(3):
+            await sink.start()
+            while sink.stats().retried == sent:
+                await asyncio.sleep(0.001)
+            await sink.stop()
+            stats = sink.stats()
+            sent = stats.retried
+            assert (stats.spooled, stats.dropped) == (2, {"damaged": 1})
+
+    asyncio.run(main())
+
+
 def test_write_waits_while_the_spool_is_full(tmp_path: Path) -> None:
     async def main() -> None:
         spool = Spool(tmp_path, segment_bytes=4096, max_bytes=8192)

@@ -316,3 +316,58 @@ def test_a_sync_that_fails_takes_back_all_that_it_was_for_and_nothing_else(
     assert refused
     assert spool.events == len(kept)
     assert sorted(reopened(spool, tmp_path)) == sorted(kept)
+
+
+def _refuses(*_: Any) -> int:
+    raise OSError(errno.EIO, "no")
+
+
+@pytest.mark.parametrize("fsync", [1000.0, "always"])
+def test_a_spool_that_cannot_be_synced_at_its_close_keeps_what_it_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: Any
+) -> None:
+    spool = opened(tmp_path, fsync=fsync)
+    assert all(spool.append(b"%d" % n) for n in range(5))
+    spool._lanes[-1]._moved = True  # there is something to sync
+    with monkeypatch.context() as m:
+        m.setattr(_spool_medium, "data_sync", _refuses)
+        with pytest.raises(OSError, match="no"):
+            spool.close()
+    assert drained(opened(tmp_path)) == [b"%d" % n for n in range(5)]
+
+
+def test_a_batch_that_cannot_be_replaced_leaves_nothing_of_what_others_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = opened(tmp_path, fsync="always")
+    assert spool.append_many([b"a", b"b"]) == 2
+    batch = spool.read(2)
+    assert batch is not None
+    waiting = [spool.begin(b"c"), spool.begin(b"d")]
+    with monkeypatch.context() as m:
+        m.setattr(_spool_medium, "data_sync", _refuses)
+        with pytest.raises(OSError, match="no"):
+            spool.replace(batch, [b"b"], "other")
+    for ticket in waiting:
+        assert ticket is not None
+        with pytest.raises(OSError, match="not to the medium"):
+            spool.commit(ticket)
+    assert spool.events == 2
+    assert drained(spool) == [b"a", b"b"]
+    assert (spool.events, spool.damaged) == (0, 0)
+    spool.close()
+
+
+def test_an_overflow_spool_that_cannot_be_synced_does_not_keep_stop_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Pipeline([], overflow="spool", spool=Spool(tmp_path, fsync=1000.0))
+    log.start()
+    assert log._backlog is not None
+    assert log._backlog.append(b'{"n":1}')
+    with monkeypatch.context() as m:
+        m.setattr(_spool_medium, "data_sync", _refuses)
+        log.stop(0.0)
+        assert log.stop().spooled == log.stats().spooled
+    assert log.stats().spooled == 1
+    assert drained(opened(tmp_path)) == [b'{"n":1}']

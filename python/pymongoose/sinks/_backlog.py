@@ -52,8 +52,14 @@ class Backlog:
         self.spool.ack(batch)
 
     def close(self) -> None:
+        if not self.spool.is_open:  # a signal handler closed it, and knows what is left
+            return
+        self.spool.release()
         self._left = self.spool.events
-        self.spool.close()
+        try:
+            self.spool.close()
+        except OSError:
+            complain("the overflow spool did not close cleanly")
 
     def forked(self) -> None:
         self._left = 0

@@ -70,7 +70,7 @@ class Courier:
     def deliver(self, batch: Sequence[Any], *, drained: bool = True) -> None:
         """Those to whom they belong; `drained`: out of the queue, which counts."""
         counts = Tally(drained=len(batch) if drained else 0)
-        if self.is_late():
+        if drained and self.is_late():  # what comes off the disk is not lost
             self.lose(batch, counts)
             self._hand_out([], counts)
             return
@@ -91,7 +91,8 @@ class Courier:
                 break
         portions: list[tuple[Outlet, Sequence[Any]]] = []
         if ready:
-            portions += self._route(ready, [o for o in self.outlets if not o.durable], counts)
+            others = [o for o in self.outlets if not o.durable]
+            portions += self._route(ready, others, counts, hurry=drained)
         if fresh:
             portions += self._route(fresh, self.outlets, counts)
         self._hand_out(portions, counts)
@@ -128,14 +129,19 @@ class Courier:
         return [(outlet, events) for outlet in outlets]
 
     def _route(
-        self, events: list[Any], outlets: Sequence[Outlet], counts: Tally
+        self,
+        events: list[Any],
+        outlets: Sequence[Outlet],
+        counts: Tally,
+        *,
+        hurry: bool = True,
     ) -> list[tuple[Outlet, Sequence[Any]]]:
         """Each outlet those events that it is to have; an event that nobody has is filtered."""
         if self.all_get_all and outlets:
             return self._to_all(events, outlets, counts)
         chosen: list[list[Any]] = [[] for _ in outlets]
         for i, event in enumerate(events):
-            if self.late_at is not None and self.is_late():
+            if hurry and self.late_at is not None and self.is_late():
                 self.lose(events[i:], counts)
                 break
             shown = None
@@ -201,7 +207,9 @@ class Courier:
         return stuck > 0 and stuck == len(self.outlets), moved
 
     def keep(self, batch: list[Any], append: Callable[[bytes], bool]) -> None:
-        """To disk instead, for a later run."""
+        """To disk instead, for a later run: what is for durable sinks to theirs, since a later run takes it that they have it."""
+        durable = [o for o in self.outlets if o.durable]
+        others = len(durable) < len(self.outlets) or not durable
         for i, item in enumerate(batch):
             if self.is_late():
                 counts = Tally(drained=len(batch) - i)
@@ -213,10 +221,26 @@ class Courier:
             event = item.event if ready else item
             kept = ready or (event := self.process(event, counts)) is not None
             line = line_of(event) if kept else b""
+            takers: list[Outlet] = []
+            places = int(kept and others)
+            if kept and not ready and durable:
+                shown = _with_level(event)
+                for outlet in durable:
+                    if (wanted := self.wants(outlet, shown)) is None:
+                        counts.drop("route_error")
+                    elif wanted:
+                        takers.append(outlet)
+                    places += wanted is not False
+            if places:
+                counts.extra += places - 1
+            elif kept:
+                counts.filtered += 1
             with self.door:
                 if self.gone:
                     return
-                if kept and not append(line):
+                for outlet in takers:
+                    outlet.push([line if outlet.json else _event(line)], [line])
+                if kept and others and not append(line):
                     counts.drop("deadline")
                 self.tally.add(counts)
 

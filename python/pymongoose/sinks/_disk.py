@@ -93,7 +93,9 @@ class Disk:
                     items.append(decode(line))
                 except ValueError:  # a native record that is no JSON
                     self._count("damaged", 1)
-        return Batch(items, spooled.id, time.monotonic(), spooled)
+        batch = Batch(items, spooled.id, time.monotonic(), spooled)
+        batch.lost = len(items) < len(spooled.lines)  # those must not be counted again
+        return batch
 
     def leave(self, spooled: SpoolBatch, left: Sequence[Any] | None, batch_id: str) -> None:
         """A batch is not going to be acknowledged now: it stays, or, in its place, what is left of it, under an id of its own."""

@@ -114,8 +114,18 @@ def _rendered(event: dict[str, Any]) -> dict[str, Any]:
     try:
         plain = _plain(event)
     except Exception as e:  # noqa: BLE001  (a value whose methods raise)
-        plain = {k: _safely(v) for k, v in event.items()} | {"encode_error": type(e).__name__}
+        plain = _piece_by_piece(event) | {"encode_error": type(e).__name__}
     return plain if isinstance(plain, dict) else {"value": plain}
+
+
+def _piece_by_piece(event: object) -> dict[str, Any]:
+    pieces: dict[str, Any] = {}
+    for key, value in dict.items(event) if isinstance(event, dict) else ():
+        name = _safely(key)
+        if not isinstance(name, str):
+            name = json.dumps(name, default=str)
+        pieces[name] = _safely(value)
+    return pieces
 
 
 def _safely(value: object) -> Any:

@@ -412,7 +412,8 @@ class Spool:
                 if self._medium.always:
                     self._medium.sync()
             except BaseException:
-                lane.undo(end)
+                if lane.next > end.number:  # or it was cut in front of that, by a sync that failed
+                    lane.undo(end)
                 raise
             self._ages.came(end.number)
             self._ack(batch)

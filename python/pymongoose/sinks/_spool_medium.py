@@ -110,13 +110,13 @@ class Medium:
             try:
                 fds = lane.unsynced()
             except OSError:
-                lane.cut()
+                self._cut(lane)
                 raise
         try:
             sync(fds)
         except OSError:
             with self.lock:
-                lane.cut()
+                self._cut(lane)
             raise
         except BaseException:  # of a signal handler: the next one syncs those
             with self.lock:
@@ -125,6 +125,11 @@ class Medium:
         with self.lock:
             if len(lane.cuts) == cuts and end.number >= lane.safe.number:
                 lane.safe = end
+
+    def _cut(self, lane: Lane) -> None:
+        """Only what somebody waits for can be taken back: the rest was accepted when it was written."""
+        if self.always:
+            lane.cut()
 
     # -- some seconds later --
 

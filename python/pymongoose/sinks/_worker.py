@@ -291,6 +291,8 @@ class Worker:
             self._slice = min(2 * self._slice, SLICE)
 
     def _replay(self, backlog: Overflowing, size: int) -> int:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return 0  # the sinks have no time for it, and on disk it is safe
         try:
             mark, batch = backlog.take(size)
             if batch:
