@@ -1,8 +1,8 @@
 """What does the access log add to a request? python -m benchmarks.access_log [--rounds N] [--seconds S]
 
 The same server answers ``GET /`` from a Python handler, with and without ``listen(access_log=Pipeline([RotatingFileSink(...)]))``, in
-interleaved rounds: server on the first core, wrk with 100 connections on the last. CPU time is that of the whole server process, the worker that
-writes the file included; every answer must be in the file.
+interleaved rounds, every second one the other way round: server on one core, wrk with 100 connections on the other, both before all else there.
+CPU time is that of the whole server process, the worker that writes the file included; every answer must be in the file.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from statistics import median
 
-from .machine import cpu
+from .machine import CLIENT_CPU, SERVER_CPU, cpu, pinned
 
 SERVER = """
 import sys
@@ -36,18 +36,18 @@ if log is not None:
 
 def measure(path, seconds):
     """CPU us per request, requests, records in the file, records refused by the queue."""
-    cores = sorted(os.sched_getaffinity(0))
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, path], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVER, path],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=pinned(SERVER_CPU),  # noqa: PLW1509
     )
     try:
-        os.sched_setaffinity(server.pid, {cores[0]})
         url = f"http://127.0.0.1:{server.stdout.readline().strip()}/"
-        load = ["taskset", "-c", str(cores[-1]), "wrk", "-t1", "-c100", f"-d{seconds}s", url]
-        subprocess.run([*load[:-2], "-d1s", url], check=True, capture_output=True)
+        load(url, 1)
         warm = count(path)
         before = sum(cpu(server.pid))
-        out = subprocess.run(load, check=True, capture_output=True, text=True).stdout
+        out = load(url, seconds)
         used = sum(cpu(server.pid)) - before
         requests = int(next(line for line in out.splitlines() if "requests in" in line).split()[0])
         server.terminate()
@@ -56,6 +56,17 @@ def measure(path, seconds):
     finally:
         server.kill()
         server.wait()
+
+
+def load(url, seconds):
+    """What wrk says."""
+    return subprocess.run(
+        ["wrk", "-t1", "-c100", f"-d{seconds}s", url],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=pinned(CLIENT_CPU),
+    ).stdout
 
 
 def count(path):
@@ -71,12 +82,15 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     args = parser.parse_args()
     without, with_log, missing = [], [], 0
-    for _ in range(args.rounds):
-        without.append(measure("", args.seconds)[0])
+    for n in range(args.rounds):
+        if n % 2 == 0:
+            without.append(measure("", args.seconds)[0])
         with tempfile.TemporaryDirectory() as folder:
             cost, requests, records, refused = measure(os.path.join(folder, "log"), args.seconds)
         with_log.append(cost)
         missing += max(0, requests - records - refused)
+        if n % 2:
+            without.append(measure("", args.seconds)[0])
     print("| access log | CPU us/request, best (median) |")
     print("|---|---|")
     print(f"| off | {min(without):.2f} ({median(without):.2f}) |")
