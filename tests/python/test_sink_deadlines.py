@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import threading
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from pymongoose.sinks import BatchedSink, DrainResult, Pipeline, Sink, Spool, _worker
+from pymongoose.sinks import BatchedSink, DrainResult, Pipeline, Sink, Spool, _delivery, _worker
 
 WAIT = 30.0
 
@@ -340,3 +341,37 @@ def test_what_is_kept_on_disk_at_the_end_goes_to_durable_sinks_too(tmp_path, gat
     assert stats.deliveries == 14
     assert sorted(durable.got) == ["child"] * 3 + ["first"] + ["parent"] * 3
     assert len(other.got) + stats.dropped.get("deadline", 0) == 7
+
+
+def test_after_a_send_that_does_not_end_its_events_are_counted_and_the_sink_starts_again(
+    monkeypatch,
+):
+    """The loop ends before the send does."""
+    monkeypatch.setattr(_delivery, "_GRACE", 60.0)
+
+    class Stubborn(Batches):
+        ends = False
+
+        async def send_batch(self, batch):
+            self.begun.set()
+            while not self.ends:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.01)
+            await super().send_batch(batch)
+
+    sink = Stubborn(batch_size=10)
+    sink.begun = threading.Event()
+    log = Pipeline([sink])
+    log.start()
+    for n in range(20):
+        assert log.emit("m", n=n)
+    assert sink.begun.wait(WAIT)
+    assert log.stop(0.0) == DrainResult(0, 0, 20)
+    sink.ends = True
+    _ended("pymongoose-sinks")
+    assert accounts_for(log, 20).dropped == {"deadline": 20}
+    with log:
+        assert log.emit("m", n=20)
+        assert log.flush(WAIT)
+    assert sink.got[-1] == 20
+    assert accounts_for(log, 21).sent == 1

@@ -179,9 +179,11 @@ class BatchedSink(Sink):
         assert self._sender is not None
         self._bump()  # writers that wait for room
         self._alarm.ring()
-        await asyncio.wait({self._sender})
-        self._give_up_rest()
-        self._sender = None
+        try:
+            await asyncio.wait({self._sender})
+        finally:  # also when the loop ends, since a send does not: the next start() begins anew
+            self._give_up_rest()
+            self._sender = None
         if self._letters is not None:
             try:
                 await self._letters.stop(1.0)
