@@ -362,8 +362,9 @@ def test_an_overflow_spool_that_cannot_be_synced_does_not_keep_stop_from_its_end
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Pipeline([], overflow="spool", spool=Spool(tmp_path, fsync=1000.0))
-    log.start()
     assert log._backlog is not None
+    monkeypatch.setattr(log._backlog, "take", lambda n: (None, []))  # the worker is busy
+    log.start()
     assert log._backlog.append(b'{"n":1}')
     with monkeypatch.context() as m:
         m.setattr(_spool_medium, "data_sync", _refuses)
