@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "event_keep.h"
+#include "event_text.h"
 
 namespace events {
 

@@ -13,10 +13,10 @@ inline size_t text_bytes(PyObject *o) {
 // One for each event. Containers that could change are copied, as deep as they go; what is too deep or too much is "...".
 struct Keeper {
   static constexpr int deepest = 64;     // levels of containers
-  static constexpr long most = 100'000;  // values in one event
+  static constexpr long most = 100'000;  // values in the containers of one event
 
   size_t bytes = 0;  // what has been kept counts for
-  long left = most;
+  long left = most;  // numbers and texts aside
 
   // A new reference; null with an exception.
   PyObject *keep(PyObject *o, int depth = 0) {

@@ -3,6 +3,7 @@
 #include "event_lines.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -49,25 +50,31 @@ PyObject *lines_new(PyObject *data, PyObject *ends, Py_ssize_t first, Py_ssize_t
 // Large pieces are used again: what malloc gives back to the system and gets anew costs a page fault for each page.
 constexpr size_t spares = 3;
 constexpr Py_ssize_t spare_least = 64 << 10, spare_most = 2 << 20;
-PyObject *spare[spares];
+std::atomic<PyObject *> spare[spares];  // there may be no lock around us (free-threaded Python)
+
+void keep_spare(PyObject *data) {  // takes over the reference
+  for (auto &s : spare) {
+    PyObject *none = nullptr;
+    if (s.compare_exchange_strong(none, data)) return;
+  }
+  Py_DECREF(data);
+}
 
 PyObject *take_spare(size_t bytes) {
   for (auto &s : spare) {
-    if (s && static_cast<size_t>(PyBytes_GET_SIZE(s)) >= bytes) return std::exchange(s, nullptr);
+    PyObject *data = s.exchange(nullptr);
+    if (data && static_cast<size_t>(PyBytes_GET_SIZE(data)) >= bytes) return data;
+    if (data) keep_spare(data);
   }
   return nullptr;
 }
 
 void give_back(PyObject *data) {
   if (data && Py_REFCNT(data) == 1 && PyBytes_GET_SIZE(data) >= spare_least && PyBytes_GET_SIZE(data) <= spare_most) {
-    for (auto &s : spare) {
-      if (!s) {
-        s = data;
-        return;
-      }
-    }
+    keep_spare(data);
+  } else {
+    Py_XDECREF(data);
   }
-  Py_XDECREF(data);
 }
 
 void dealloc(PyObject *o) {

@@ -20,6 +20,7 @@
 
 #include "event_emit.h"
 #include "event_lines.h"
+#include "event_text.h"
 #include "module.h"
 
 namespace py = pybind11;

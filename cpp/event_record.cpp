@@ -9,8 +9,6 @@
 
 namespace events {
 
-PyObject *s_level, *s_message, *s_ts;
-
 // Native records come from malloc itself: PyMem_RawMalloc takes Python's lock under tracemalloc.
 void slab_drop(EventSlab *slab, uint32_t refs) {  // any thread, no lock
   if (slab->refs.fetch_sub(refs, std::memory_order_acq_rel) != refs) return;

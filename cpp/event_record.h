@@ -79,8 +79,6 @@ struct EventQueue {
 
 namespace events {
 
-extern PyObject *s_level, *s_message, *s_ts;
-
 inline EventQueue *self_of(PyObject *o) {
   return reinterpret_cast<EventQueue *>(o);
 }

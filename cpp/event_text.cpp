@@ -9,9 +9,11 @@
 
 #include "event_lines.h"
 
-namespace {
+using namespace events;
 
-PyObject *s_ts, *s_level, *s_message;
+PyObject *events::s_ts, *events::s_level, *events::s_message;
+
+namespace {
 
 constexpr uint64_t each(unsigned char b) {
   return 0x0101010101010101U * b;
@@ -183,10 +185,6 @@ bool put_bound(LineBuilder &out, const EventParts &e) {
 }  // namespace
 
 bool write_event(LineBuilder &out, const EventParts &e) {
-  if (!s_ts && (!(s_ts = PyUnicode_InternFromString("ts")) || !(s_level = PyUnicode_InternFromString("level")) ||
-                !(s_message = PyUnicode_InternFromString("message")))) {
-    return false;
-  }
   Py_ssize_t at_ts = -1;
   for (Py_ssize_t i = 0; i < e.n && at_ts < 0; i++) {
     if (same(PyTuple_GET_ITEM(e.names, i), s_ts)) at_ts = i;

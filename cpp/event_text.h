@@ -4,6 +4,12 @@
 
 class LineBuilder;
 
+namespace events {
+
+extern PyObject *s_ts, *s_level, *s_message;  // the names; made by bind_event_queue()
+
+}
+
 struct EventParts {
   double ts;
   PyObject *level;    // its name, of plain ASCII letters

@@ -10,6 +10,7 @@ import struct
 import time
 
 import pytest
+from conftest import eventually
 from test_event_queue import queue
 
 from pymongoose._core import Lines
@@ -268,9 +269,7 @@ def test_lines_that_cannot_be_written_are_written_later_once_each(tmp_path):
         folder.write_text("in the way")
         for i in range(500):
             log.queue.push_json(b'{"i":%d}' % i, "info")
-        deadline = time.monotonic() + 30
-        while not log.stats().sinks[sink.name].retried and time.monotonic() < deadline:
-            time.sleep(0.01)
+        eventually(lambda: log.stats().sinks[sink.name].retried)
         folder.unlink()
         folder.mkdir()
         assert log.flush(30)

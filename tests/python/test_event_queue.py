@@ -179,6 +179,15 @@ def test_cycles_and_deep_or_huge_values_are_cut_and_not_followed():
     assert len(event["long"]) == 200_000
 
 
+@pytest.mark.parametrize("value", [[0] * 10_000, (None,) * 10_000, {n: n for n in range(10_000)}])
+def test_numbers_in_a_container_count_for_the_bytes_of_the_queue(value):
+    q = queue(max_bytes=100_000)
+    assert not q.emit("m", value=value)
+    assert q.counters()["refused"] == {"too_big": 1}
+    assert q.emit("m", value=list(value)[:1000])
+    assert q.counters()["queued_bytes"] > 1000 * 8
+
+
 def test_other_values_are_kept_as_they_are():
     class Thing:
         pass

@@ -10,8 +10,10 @@ import threading
 import time
 
 import pytest
+from conftest import eventually
 
 from pymongoose.sinks import BatchedSink, DrainResult, Pipeline, Sink, Spool, _delivery, _worker
+from pymongoose.sinks._alarm import Alarm
 
 WAIT = 30.0
 
@@ -74,6 +76,16 @@ def gate():
     gate = Gate()
     yield gate
     gate.opened.set()
+
+
+def stop_while_held(log, gate):
+    """stop() with no time at all; the gate opens when it has begun."""
+    stopping = threading.Thread(target=log.stop, args=(0.0,), daemon=True)
+    stopping.start()
+    eventually(lambda: log._worker is None or log._worker._deadline is not None)
+    gate.opened.set()
+    stopping.join(WAIT)
+    assert not stopping.is_alive()
 
 
 @pytest.fixture
@@ -287,12 +299,7 @@ def test_what_waits_on_disk_stays_there_when_stop_has_no_time_for_it(gate, tmp_p
     assert gate.reached.wait(WAIT)
     for n in range(100):
         assert log._backlog.append(b'{"n":%d}' % n)
-    stopping = threading.Thread(target=log.stop, args=(0.0,))
-    stopping.start()
-    while log._worker is not None and log._worker._deadline is None:
-        time.sleep(0.001)
-    gate.opened.set()
-    stopping.join(WAIT)
+    stop_while_held(log, gate)
     stats = log.stats()
     assert (sink.got, stats.spooled, stats.dropped) == (1, 100, {})
 
@@ -329,12 +336,7 @@ def test_what_is_kept_on_disk_at_the_end_goes_to_durable_sinks_too(tmp_path, gat
         assert log.emit("first")
         assert gate.reached.wait(WAIT)
         assert all(log.emit("parent") for _ in range(3))  # all children are in the queue
-        stopping = threading.Thread(target=log.stop, args=(0.0,))
-        stopping.start()
-        while log._worker is not None and log._worker._deadline is None:
-            time.sleep(0.001)
-        gate.opened.set()
-        stopping.join(WAIT)
+        stop_while_held(log, gate)
     with log:
         assert log.flush(WAIT)
     stats = accounts_for(log, 7)
@@ -375,3 +377,62 @@ def test_after_a_send_that_does_not_end_its_events_are_counted_and_the_sink_star
         assert log.flush(WAIT)
     assert sink.got[-1] == 20
     assert accounts_for(log, 21).sent == 1
+
+
+@pytest.mark.parametrize("where", ["processor", "route"])
+def test_a_processor_or_route_that_wants_to_exit_costs_its_event_and_no_other(where):
+    def leaves(event):
+        if event["n"] == 3:
+            raise SystemExit
+        return event
+
+    sink = Lines()
+    if where == "processor":
+        log = Pipeline([sink], processors=[leaves])
+    else:
+        log = Pipeline([Route(sink, lambda event: bool(leaves(event)))])
+    with log:
+        assert all(log.emit("m", n=n) for n in range(10))
+        assert log.flush(WAIT)
+        assert sink.got == 9
+    assert accounts_for(log, 10).dropped == {f"{where}_error": 1}
+
+
+def test_sums_are_exact_when_a_sink_ends_the_worker(caplog):
+    class Leaves(Lines):
+        def offer(self, events, lines):
+            raise SystemExit
+
+    log = Pipeline([Leaves()])
+    log.start()
+    assert all(log.emit("m", n=n) for n in range(10))
+    assert log._worker.ended.wait(WAIT)
+    assert all(log.emit("m", n=n) for n in range(10))
+    assert log.stop(WAIT) == DrainResult(0, 0, 20)
+    assert accounts_for(log, 20).dropped == {"deadline": 20}
+
+
+def test_a_ring_that_was_lost_with_its_loop_does_not_keep_the_next_ones():
+    due = [None]
+    alarm = Alarm(lambda: due[0])
+
+    def sleeping(loop):
+        async def begin():
+            alarm.start()
+            task = asyncio.create_task(alarm.until_due(lambda: False, None))
+            while not alarm.is_set:
+                await asyncio.sleep(0)
+            return task
+
+        return loop.run_until_complete(begin())
+
+    first = asyncio.new_event_loop()
+    task = sleeping(first)
+    alarm.call(lambda: True)  # nobody runs this loop any more
+    first.close()
+    second = asyncio.new_event_loop()
+    task = sleeping(second)
+    due[0] = 0.0
+    alarm.call(lambda: True)
+    second.run_until_complete(asyncio.wait_for(task, WAIT))
+    second.close()

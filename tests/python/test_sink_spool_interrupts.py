@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import DEADLINE, eventually
 from sink_helpers import Receiver, drained, opened
 
 from pymongoose.sinks import Pipeline, Spool, _spool_lane, _spool_medium
@@ -48,6 +49,20 @@ def short_then(error: BaseException) -> Write:
         return real(fd, data)
 
     return write
+
+
+def failing_sync(every: int) -> Callable[[int], None]:
+    """A medium that takes all but each such call."""
+    real, calls = _spool_medium.data_sync, 0
+
+    def sync(fd: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % every == 0:
+            raise OSError(errno.EIO, "no")
+        real(fd)
+
+    return sync
 
 
 def reopened(spool: Spool, path: Path, **options: Any) -> list[bytes]:
@@ -166,16 +181,8 @@ def test_sums_are_exact_when_the_medium_fails_under_a_durable_pipeline(
     sink = Receiver(spool=Spool(tmp_path, fsync="always"), batch_timeout=0.01)
     sink.up.set()
     log = Pipeline([sink])
-    real, calls = _spool_medium.data_sync, 0
-
-    def sometimes(fd: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls % 3 == 0:
-            raise OSError(errno.EIO, "no")
-        real(fd)
-
-    monkeypatch.setattr(_spool_medium, "data_sync", sometimes)
+    real = _spool_medium.data_sync
+    monkeypatch.setattr(_spool_medium, "data_sync", failing_sync(3))
     with log:
         accepted = [n for n in range(60) if log.emit("m", n=n)]
         assert 0 < len(accepted) < 60
@@ -283,16 +290,8 @@ def test_a_sync_that_fails_takes_back_all_that_it_was_for_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = opened(tmp_path, fsync="always", segment_bytes=4096, max_bytes=1 << 20)
-    real, calls = _spool_medium.data_sync, 0
-
-    def sometimes(fd: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls % 4 == 0:
-            raise OSError(errno.EIO, "no")
-        real(fd)
-
-    monkeypatch.setattr(_spool_medium, "data_sync", sometimes)
+    real = _spool_medium.data_sync
+    monkeypatch.setattr(_spool_medium, "data_sync", failing_sync(4))
     kept: list[bytes] = []
     refused: list[bytes] = []
 
@@ -372,3 +371,34 @@ def test_an_overflow_spool_that_cannot_be_synced_does_not_keep_stop_from_its_end
         assert log.stop().spooled == log.stats().spooled
     assert log.stats().spooled == 1
     assert drained(opened(tmp_path)) == [b'{"n":1}']
+
+
+def test_flush_does_not_wait_for_what_a_failed_sync_takes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, release = threading.Event(), threading.Event()
+    real = _spool_medium.data_sync
+
+    def held(fd: int) -> None:
+        if reached.is_set():
+            real(fd)
+            return
+        reached.set()
+        release.wait(DEADLINE)
+        raise OSError(errno.EIO, "no")
+
+    sink = Receiver(spool=Spool(tmp_path, fsync="always"), batch_timeout=60.0)
+    with Pipeline([sink]) as log:
+        monkeypatch.setattr(_spool_medium, "data_sync", held)
+        emitting = threading.Thread(target=log.emit, args=("m",), daemon=True)
+        emitting.start()
+        assert reached.wait(DEADLINE)
+        told: list[bool] = []
+        flushing = threading.Thread(target=lambda: told.append(log.flush(None)), daemon=True)
+        flushing.start()
+        eventually(lambda: sink._flushing)
+        release.set()
+        emitting.join(DEADLINE)
+        flushing.join(DEADLINE)
+        assert told == [True]
+    assert log.stats().refused == {"disk_error": 1}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ._bell import Bell
 from ._spool import Spool
 
 
@@ -17,19 +18,21 @@ class Alarm:
 
     def __init__(self, wait: Callable[[], float | None]) -> None:
         self._wait = wait
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self._bell: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell = Bell()
+        self.ring = self._bell.ring
         self._timed = False  # the sleeper wakes by itself when a batch is due
         self._calling = False  # another thread's ring is under way
+
+    def start(self) -> None:
+        """From now on it belongs to the running loop; what was under way to another one is forgotten."""
+        self._loop = asyncio.get_running_loop()
+        self._calling = False
 
     @property
     def is_set(self) -> bool:
         """Somebody sleeps."""
-        return self._bell is not None
-
-    def ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
+        return self._bell.is_set
 
     def ring_if_due(self) -> None:
         self._calling = False
@@ -39,8 +42,13 @@ class Alarm:
 
     def call(self, is_full: Callable[[], bool]) -> None:
         """Something came, perhaps a whole batch. Any thread."""
-        loop = self.loop
-        if self._bell is None or self._calling or loop is None or (self._timed and not is_full()):
+        loop = self._loop
+        if (
+            not self._bell.is_set
+            or self._calling
+            or loop is None
+            or (self._timed and not is_full())
+        ):
             return  # it is awake, or wakes by itself in time
         if loop is asyncio._get_running_loop():
             self.ring_if_due()
@@ -53,23 +61,16 @@ class Alarm:
 
     async def until_due(self, ends: Callable[[], bool], spool: Spool | None) -> None:
         """Return when a batch is due, or when there is nothing and all ends. Meanwhile look what processes that died have left in the spool."""
-        loop = asyncio.get_running_loop()
         while True:
             self._timed = False
-            self._bell = loop.create_future()  # first: whoever appends after this rings
+            self._bell.set()  # first: whoever appends after this rings
             wait = self._wait()
             if wait == 0.0 or (wait is None and ends()):
-                self._bell = None
+                self._bell.put_away()
                 return
             self._timed = wait is not None
             if wait is None and spool is not None:
                 wait = spool.look() + 0.001
                 if spool.events:
                     continue
-            timer = None if wait is None else loop.call_later(wait, self.ring)
-            try:
-                await self._bell
-            finally:
-                self._bell = None
-                if timer is not None:
-                    timer.cancel()
+            await self._bell.rest(wait)

@@ -22,6 +22,8 @@ from ._sink import DrainResult, Sink, SinkStats, logger
 from ._spool import Spool, spool_of
 from ._spool_medium import Ticket
 
+LOOK = 1.0  # seconds between the looks of a flush() at what nobody tells it: events that a sync which failed took back
+
 
 class BatchedSink(Sink):
     """A sink that collects events and sends them in batches; a subclass implements send_batch(), or send_lines() with ``accepts = "json"``.
@@ -151,12 +153,12 @@ class BatchedSink(Sink):
         except BaseException:
             await super().stop()
             raise
-        loop = self._alarm.loop = asyncio.get_running_loop()
+        self._alarm.start()
         self._moved = asyncio.Event()
         self._stopping = None
         self._at_start = (self._delivery.sent, sum(self._dropped.values()))
         self._delivery.begin()
-        self._sender = loop.create_task(self._send_all(), name=f"sink {self.name}")
+        self._sender = asyncio.create_task(self._send_all(), name=f"sink {self.name}")
 
     async def stop(self) -> DrainResult:
         """Finish the send in progress, send what is left, and stop, within drain_timeout seconds. What is not delivered then is on disk, with a spool, or
@@ -449,12 +451,14 @@ class BatchedSink(Sink):
                 left_on_disk = 0
                 if self.spool is not None:
                     left_on_disk = disk + self.spool.recovered - found - self.spool.settled
+                    left_on_disk = min(left_on_disk, self.spool.events)
                 if self._done >= memory and left_on_disk <= 0:
                     break
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
                     return self._done >= memory
                 self._moved.clear()
+                left = LOOK if left is None else min(left, LOOK)
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._moved.wait(), left)
             return True

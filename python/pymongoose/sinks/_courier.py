@@ -116,7 +116,9 @@ class Courier:
                 if event is None:
                     counts.filtered += 1
                     return None
-        except Exception:  # noqa: BLE001  (unprocessed it must not go on: redaction may have failed)
+        except BaseException as error:
+            if not _is_its_own(error):
+                raise
             counts.drop("processor_error")
             complain("a processor raised; the event is dropped")
             return None
@@ -168,7 +170,9 @@ class Courier:
         """Whether a route lets an event through. None: it raised, and the delivery is lost."""
         try:
             return outlet.matches is None or bool(outlet.matches(event))
-        except Exception:  # noqa: BLE001
+        except BaseException as error:
+            if not _is_its_own(error):
+                raise
             complain(f"the route to sink {outlet.sink.name} raised")
             return None
 
@@ -243,6 +247,11 @@ class Courier:
                 if kept and others and not append(line):
                     counts.drop("deadline")
                 self.tally.add(counts)
+
+
+def _is_its_own(error: BaseException) -> bool:
+    """Whether a processor or a route raised it. SystemExit and the like may also be a signal handler's, on the main thread, which emits to disk."""
+    return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
 
 
 def line_of(event: Any) -> bytes:

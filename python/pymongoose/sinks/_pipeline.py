@@ -153,8 +153,8 @@ class Pipeline:
         """Accept an event for delivery, or refuse it at once. Any thread, any loop, signal handlers.
 
         The event is ``{"ts": seconds, "level": name, "message": message, **fields}``. Dicts, lists, tuples, sets and bytearrays are copied,
-        as deep as they go (64 levels, 100,000 values), so that later changes do not show; other values are kept, and what JSON does not
-        know is rendered by ``str()`` on the worker. A field ``ts`` replaces the time.
+        as deep as they go (64 levels, and 100,000 values other than numbers and texts), so that later changes do not show; other values
+        are kept, and what JSON does not know is rendered by ``str()`` on the worker. A field ``ts`` replaces the time.
 
         Returns:
             True: the event will be delivered, or counted as dropped. False: it is not taken (see ``overflow``), and counted as refused; or
@@ -350,7 +350,7 @@ class Pipeline:
                 return self._result
             self.queue.set_state("closed")
             worker.stop(timeout)
-            stuck = not worker.ended.is_set()
+            stuck = worker.failed or not worker.ended.is_set()
             if stuck:
                 self._tally = worker.give_up()
                 self._stuck.append(worker.ended)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .._core import EventQueue, Lines
+from ._bell import Bell
 from ._courier import Courier, Processor, Ready, complain, line_of
 from ._encode import LINES
 from ._outlet import Outlet
@@ -68,6 +69,7 @@ class Worker:
             outlet.ending = False
         self.loop = asyncio.new_event_loop()
         self.ended = threading.Event()
+        self.failed = False  # an exception ended it
         self._before = before  # the ends of those given up: until then the sinks are theirs
         # With a spool an event may have to be kept whatever the outlets are.
         self.courier = Courier(outlets, processors, tally, as_they_are=backlog is None)
@@ -75,7 +77,7 @@ class Worker:
         self._slice = FIRST
         self._more = False  # the last step left a slice behind
         self._spools = backlog is not None or any(o.spools for o in outlets)
-        self._bell: asyncio.Future[None] | None = None
+        self._bell = Bell()  # the queue's descriptor, when it is armed, flush() and stop() ring it
         self._starting: list[asyncio.Task[None]] = []
         self._deadline: float | None = None  # of stop(), monotonic
         self._emptied = time.monotonic()  # when the queue was last seen empty
@@ -113,15 +115,16 @@ class Worker:
         self.courier.late_at = deadline + (LAST if self._spools else 0.0)
         self._deadline = deadline
         with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._ring)
+            self.loop.call_soon_threadsafe(self._bell.ring)
         return self.ended.wait(timeout + PATIENCE)
 
     def give_up(self) -> Tally:
-        """It does not come back from somebody's call: count, in its tally's place, what is in the queue and in its hands. From now on it
-        moves no event, and what it counts is nobody's; its sinks it stops when it does come back."""
-        logger.error(
-            "the worker of a pipeline does not come back: a processor, a route or a sink blocks it"
-        )
+        """It does not come back from somebody's call, or has failed: count, in its tally's place, what is in the queue and in its hands. From
+        now on it moves no event, and what it counts is nobody's; its sinks it stops when it does come back."""
+        if not self.failed:
+            logger.error(
+                "the worker of a pipeline does not come back: a processor, a route or a sink blocks it"
+            )
         courier = self.courier
         in_time = courier.door.acquire(timeout=1.0)  # a sink may hang in offer()
         courier.gone = True
@@ -180,6 +183,7 @@ class Worker:
         try:
             self.loop.run_until_complete(self._main())
         except BaseException:
+            self.failed = True
             logger.exception("the worker of a pipeline ended")
         finally:
             self._close_loop()
@@ -196,21 +200,6 @@ class Worker:
         with contextlib.suppress(Exception):
             self.loop.close()
 
-    def _ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
-
-    async def _rest(self, seconds: float | None) -> None:
-        """Sleep; the queue's descriptor, when it is armed, flush() and stop() end that early."""
-        self._bell = self.loop.create_future()
-        timer = None if seconds is None else self.loop.call_later(seconds, self._ring)
-        try:
-            await self._bell
-        finally:
-            self._bell = None
-            if timer is not None:
-                timer.cancel()
-
     async def _main(self) -> None:
         self.loop.add_reader(self.queue.fileno(), self._on_bell)
         self._starting = [self.loop.create_task(self._start_sink(o)) for o in self.outlets]
@@ -224,7 +213,7 @@ class Worker:
 
     def _on_bell(self) -> None:
         self.queue.disarm()
-        self._ring()
+        self._bell.ring()
 
     async def _carry_on(self) -> None:
         held, idle = 0, True
@@ -241,18 +230,18 @@ class Worker:
             elif n > 0 or not idle:  # once more after the last event
                 idle = n == 0
                 self.queue.doze()
-                await self._rest(LINGER)
+                await self._bell.rest(LINGER)
             elif any(o.carry for o in self.outlets):
-                await self._rest(HELD_UP[1])
+                await self._bell.rest(HELD_UP[1])
             elif self.queue.arm():
-                await self._rest(None)
+                await self._bell.rest(None)
 
     async def _held_up(self, times: int) -> None:
         """No sink has room: look again soon, and less often the longer it takes."""
         if times < 8:
             await asyncio.sleep(0)
         else:
-            await self._rest(min(HELD_UP[0] * 2.0 ** min(times - 8, 16), HELD_UP[1]))
+            await self._bell.rest(min(HELD_UP[0] * 2.0 ** min(times - 8, 16), HELD_UP[1]))
 
     def step(self) -> int:
         """Move one slice. The number of events, or -1: no sink has room."""
@@ -325,7 +314,7 @@ class Worker:
                     await self._stop_sink(outlet, 0.0, half=True)  # it has no events yet
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RESTART[1])
-        self._ring()
+        self._bell.ring()
 
     async def _flush(self, until: float | None) -> bool:
         goal = self.queue.counters()["accepted"]
@@ -334,7 +323,7 @@ class Worker:
             or (self.backlog is not None and len(self.backlog))
             or any(o.carry for o in self.outlets)
         ):
-            self._ring()
+            self._bell.ring()
             if until is not None and time.monotonic() >= until:
                 return False
             await asyncio.sleep(0.001)
@@ -357,7 +346,7 @@ class Worker:
                 break
             if left <= 0:
                 break
-            await (self._rest(min(0.005, left)) if n <= 0 else asyncio.sleep(0))
+            await (self._bell.rest(min(0.005, left)) if n <= 0 else asyncio.sleep(0))
         if any(o.durable and not o.started for o in self.outlets):  # what is on disk can still go
             left = max(deadline - time.monotonic(), 0.0)
             await asyncio.wait(self._starting, timeout=left)
