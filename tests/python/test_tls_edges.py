@@ -29,7 +29,8 @@ from pymongoose import (
 
 pytest.importorskip("cryptography")
 import certs
-from test_tls import URL, Events, combined, context, dial, echo, opts
+from test_tls import combined
+from tls_helpers import URL, Events, context, dial, echo, opts
 
 pytestmark = pytest.mark.skipif(not build_info()["tls"], reason="a build without TLS")
 
