@@ -398,9 +398,45 @@ def test_a_processor_or_route_that_wants_to_exit_costs_its_event_and_no_other(wh
     assert accounts_for(log, 10).dropped == {f"{where}_error": 1}
 
 
+class LeavesOnce(Lines):
+    left = False
+
+    def offer(self, events, lines):
+        if not self.left:
+            self.left = True
+            raise SystemExit
+        return super().offer(events, lines)
+
+
+def test_what_a_sink_was_offered_when_it_wanted_to_leave_is_counted_and_the_worker_goes_on(caplog):
+    sink = LeavesOnce()
+    with Pipeline([sink]) as log:
+        for n in range(10):
+            assert log.emit("m", n=n)
+            assert log.flush(WAIT)
+        assert sink.got == 9
+    assert accounts_for(log, 10).dropped == {"sink_error": 1}
+
+
+def test_what_was_carried_until_its_start_is_counted_when_the_sink_wants_to_leave(caplog):
+    class Late(LeavesOnce):
+        async def start(self):
+            self.may = asyncio.Event()
+            await self.may.wait()
+
+    sink = Late()
+    with Pipeline([sink]) as log:
+        assert all(log.emit("m", n=n) for n in range(10))
+        eventually(lambda: log._worker.outlets[0].carry and not len(log._worker.queue))
+        carried = len(log._worker.outlets[0].carry)
+        log._worker.loop.call_soon_threadsafe(sink.may.set)
+        assert log.flush(WAIT)
+    assert (carried, accounts_for(log, 10).dropped) == (10, {"sink_error": 10})
+
+
 def test_sums_are_exact_when_a_sink_ends_the_worker(caplog):
     class Leaves(Lines):
-        def offer(self, events, lines):
+        async def start(self):
             raise SystemExit
 
     log = Pipeline([Leaves()])

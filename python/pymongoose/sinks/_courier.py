@@ -10,7 +10,7 @@ from typing import Any
 
 from .._core import Lines
 from ._encode import decode, encode, encode_all
-from ._outlet import Outlet
+from ._outlet import Outlet, is_its_own
 from ._tally import Tally
 
 logger = logging.getLogger("pymongoose.sinks")
@@ -117,7 +117,7 @@ class Courier:
                     counts.filtered += 1
                     return None
         except BaseException as error:
-            if not _is_its_own(error):
+            if not is_its_own(error):
                 raise
             counts.drop("processor_error")
             complain("a processor raised; the event is dropped")
@@ -171,7 +171,7 @@ class Courier:
         try:
             return outlet.matches is None or bool(outlet.matches(event))
         except BaseException as error:
-            if not _is_its_own(error):
+            if not is_its_own(error):
                 raise
             complain(f"the route to sink {outlet.sink.name} raised")
             return None
@@ -247,11 +247,6 @@ class Courier:
                 if kept and others and not append(line):
                     counts.drop("deadline")
                 self.tally.add(counts)
-
-
-def _is_its_own(error: BaseException) -> bool:
-    """Whether a processor or a route raised it. SystemExit and the like may also be a signal handler's, on the main thread, which emits to disk."""
-    return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
 
 
 def line_of(event: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,7 +66,9 @@ class Outlet:
             return 0
         try:
             return self.sink.offer((), items) if self.json else self.sink.offer(items, ())
-        except Exception:  # noqa: BLE001  (it may not, but somebody's does)
+        except BaseException as error:  # it may not, but somebody's does
+            if not is_its_own(error):
+                raise
             self.count("sink_error", len(items))
             self.complain(f"sink {self.sink.name} could not be offered events")
             return len(items)
@@ -147,6 +150,12 @@ class Outlet:
     def _end(self, items: Sequence[Item]) -> None:
         kept = self._to_disk(items) if self.spools else 0
         self.count("deadline", len(items) - kept)
+
+
+def is_its_own(error: BaseException) -> bool:
+    """Whether a processor, a route or a sink raised it. SystemExit and the like may also be a signal handler's, on the main thread, which
+    emits to disk."""
+    return isinstance(error, Exception) or threading.current_thread() is not threading.main_thread()
 
 
 def _index(event: Any) -> int:
