@@ -142,7 +142,12 @@ FRONT_ENDS = {
     "nginx": ("nginx", NGINX, {"buffering": "on"}, "-"),
     "nginx-streaming": ("nginx", NGINX, {"buffering": "off"}, "-"),
     "haproxy": ("haproxy", HAPROXY, {"options": ""}, "-1"),
-    "haproxy-lenient": ("haproxy", HAPROXY, {"options": "option accept-invalid-http-request"}, "-1"),
+    "haproxy-lenient": (
+        "haproxy",
+        HAPROXY,
+        {"options": "option accept-invalid-http-request"},
+        "-1",
+    ),
 }
 
 
