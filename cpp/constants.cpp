@@ -24,7 +24,7 @@ struct Named {
 
 #define NAMED(constant) {#constant, constant}
 
-constexpr Named events[] = {
+constexpr Named mg_events[] = {
     NAMED(MG_EV_ERROR),    NAMED(MG_EV_OPEN),      NAMED(MG_EV_POLL),       NAMED(MG_EV_RESOLVE),
     NAMED(MG_EV_CONNECT),  NAMED(MG_EV_ACCEPT),    NAMED(MG_EV_TLS_HS),     NAMED(MG_EV_READ),
     NAMED(MG_EV_WRITE),    NAMED(MG_EV_CLOSE),     NAMED(MG_EV_HTTP_HDRS),  NAMED(MG_EV_HTTP_MSG),
@@ -32,7 +32,7 @@ constexpr Named events[] = {
     NAMED(MG_EV_MQTT_MSG), NAMED(MG_EV_MQTT_OPEN), NAMED(MG_EV_SNTP_TIME),  NAMED(MG_EV_WAKEUP),
     NAMED(MG_EV_MDNS_REQ), NAMED(MG_EV_MDNS_RESP), NAMED(MG_EV_MODBUS_REQ), NAMED(MG_EV_USER),
 };
-static_assert(std::size(events) == MG_EV_USER + 1, "an event of loop/event.h has no name here");
+static_assert(std::size(mg_events) == MG_EV_USER + 1, "an event of loop/event.h has no name here");
 
 constexpr Named levels[] = {
     NAMED(MG_LL_NONE), NAMED(MG_LL_ERROR), NAMED(MG_LL_INFO), NAMED(MG_LL_DEBUG), NAMED(MG_LL_VERBOSE),
@@ -51,8 +51,8 @@ void add_all(py::module_ &m, const Named (&table)[N]) {
 
 std::string event_name(int ev) {
   if (ev > MG_EV_USER) return "MG_EV_USER+" + std::to_string(ev - MG_EV_USER);
-  auto row = std::find_if(std::begin(events), std::end(events), [ev](const Named &e) { return e.value == ev; });
-  return row != std::end(events) ? row->name : "MG_EV_UNKNOWN(" + std::to_string(ev) + ")";
+  auto row = std::find_if(std::begin(mg_events), std::end(mg_events), [ev](const Named &e) { return e.value == ev; });
+  return row != std::end(mg_events) ? row->name : "MG_EV_UNKNOWN(" + std::to_string(ev) + ")";
 }
 
 constexpr char compiler[] =
@@ -92,7 +92,7 @@ py::dict build_info() {
 }  // namespace
 
 void bind_constants(py::module_ &m) {
-  add_all(m, events);
+  add_all(m, mg_events);
   add_all(m, levels);
   add_all(m, opcodes);
   py::options signatures;

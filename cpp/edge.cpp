@@ -31,7 +31,7 @@ bool set_compression(mg_connection *c, py::tuple t) {
 
 void log_record(void *writer, int level, Str json) {
   static const int levels[] = {level_info, 3, 4};  // by MG_HTTP_LOG_…: info, warning, error
-  (void)static_cast<EventWriter *>(writer)->push_json(levels[level], json.buf, json.len);  // refused: the queue counts it
+  static_cast<EventWriter *>(writer)->write(levels[level], json.buf, json.len);
 }
 
 // The queue is the loop's until it is closed: its last records are made when its connections are.

@@ -92,6 +92,7 @@ PyObject *emit(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *na
   auto *r = static_cast<Record *>(PyMem_RawMalloc(head_size + static_cast<size_t>(fields ? fields : 1) * sizeof(PyObject *)));
   if (!r) return PyErr_NoMemory();
   r->kind = kind_event;
+  r->events = 1;
   r->level = static_cast<uint8_t>(level);
   r->ts = ts;
   r->n = 0;

@@ -256,6 +256,14 @@ bool LineBuilder::add_lines(const char *text, const Py_ssize_t *ends, size_t n, 
   return true;
 }
 
+bool LineBuilder::add_text(const char *text, size_t size, size_t n) {
+  if ((n > max_lines_ - lines_ && !more_lines(n)) || !add(text, size)) return false;
+  const char *begin = text_ + line_, *end = text_ + used_;
+  for (const char *p = begin; p < end; end_[lines_++] = p - text_) p = static_cast<const char *>(memchr(p, '\n', static_cast<size_t>(end - p))) + 1;
+  line_ = used_;
+  return true;
+}
+
 PyObject *LineBuilder::finish() {
   if ((!data_ || used_ < size_ / 4 * 3) && !resize(data_, used_, used_)) return nullptr;
   if ((!ends_ || lines_ < max_lines_ / 4 * 3) && !resize(ends_, lines_ * sizeof(Py_ssize_t), lines_ * sizeof(Py_ssize_t))) return nullptr;

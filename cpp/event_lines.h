@@ -17,6 +17,7 @@ class LineBuilder {
   bool add(const char *text, size_t n);
   bool end_line();
   bool add_lines(const char *text, const Py_ssize_t *ends, size_t n, Py_ssize_t begin);  // n whole ones; ends count from text - begin
+  bool add_text(const char *text, size_t size, size_t n);  // n whole ones, with their line feeds: all or none
   void undo() { used_ = line_; }  // the line that has not ended
   size_t bytes() const { return used_; }
   size_t lines() const { return lines_; }

@@ -2,10 +2,12 @@
 #define PY_SSIZE_T_CLEAN
 #include "event_push.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include "loop.h"
 
@@ -14,7 +16,7 @@ namespace events {
 namespace {
 
 bool give(EventQueue *q, Record *r, size_t bytes) {  // any thread, no lock
-  mg_ring_fate how = mg_ring_push(q->ring, r, bytes);
+  mg_ring_fate how = mg_ring_push_many(q->ring, r, r->events, bytes);
   if (how == MG_RING_FULL) {
     if (mg_ring_rouse(q->ring)) mg_wakeq_poke(q->bell);
     return false;
@@ -40,8 +42,8 @@ namespace {
 bool evict(EventQueue *q, bool locked) {
   auto *old = static_cast<Record *>(mg_ring_pop(q->ring));
   if (!old) return false;
-  q->evicted.fetch_add(1, std::memory_order_relaxed);
-  if (locked || old->kind == kind_json) {
+  q->evicted.fetch_add(old->events, std::memory_order_relaxed);
+  if (locked || is_native(old)) {
     bury(old);
   } else {
     old->next = q->graveyard.load(std::memory_order_relaxed);
@@ -175,12 +177,7 @@ bool welcome(EventQueue *q, int *level, size_t bytes) {
 }
 
 // False: it is still the caller's.
-bool put_json(EventQueue *q, Record *r, EventSlab *slab, int level, const char *json, size_t size, size_t bytes) {
-  r->kind = kind_json;
-  r->level = static_cast<uint8_t>(level);
-  r->n = static_cast<Py_ssize_t>(size);
-  r->slab = slab;
-  memcpy(r->values, json, size);
+bool put_json(EventQueue *q, Record *r, int level, size_t bytes) {
   if (give(q, r, bytes)) return true;
   switch (q->policy[level]) {
     case drop_oldest: return push_over(q, r, bytes, false) == taken;
@@ -188,6 +185,9 @@ bool put_json(EventQueue *q, Record *r, EventSlab *slab, int level, const char *
     default: return refuse(q, queue_full) == taken;
   }
 }
+
+// A block is a small part of what has room in the queue, so that giving it up is giving up little more than needed.
+constexpr size_t part = 256, block_events = 64, block_bytes = 16 << 10;
 
 }  // namespace
 
@@ -200,29 +200,80 @@ bool event_queue_push_json(EventQueue *q, int level, const char *json, size_t si
   if (!welcome(q, &level, bytes)) return false;
   auto *r = static_cast<Record *>(std::malloc(head_size + (size ? size : 1)));
   if (!r) return refuse(q, queue_full) == taken;
-  if (put_json(q, r, nullptr, level, json, size, bytes)) return true;
+  r->kind = kind_json;
+  r->events = 1;
+  r->level = static_cast<uint8_t>(level);
+  r->n = static_cast<Py_ssize_t>(size);
+  memcpy(r->values, json, size);
+  if (put_json(q, r, level, bytes)) return true;
   std::free(r);
   return false;
 }
 
-bool EventWriter::push_json(int level, const char *json, size_t size) noexcept {
-  if (size > slab_bytes / 8) return event_queue_push_json(queue_, level, json, size);
-  size_t bytes = base_bytes + size, needed = (head_size + size + 15) / 16 * 16;
-  if (!welcome(queue_, &level, bytes)) return false;
-  if (!slab_ || needed > slab_bytes - used_) {
+EventWriter::EventWriter(EventQueue *queue)
+    : queue_(queue),
+      most_lines_(std::clamp<size_t>(queue->max_items / part, 1, block_events)),
+      most_bytes_(std::min(queue->max_bytes / part, block_bytes)) {}
+
+void EventWriter::write(int level, const char *json, size_t size) noexcept {
+  if (!welcome(queue_, &level, base_bytes + size)) return;
+  if (is_of_parent()) lines_ = 0;
+  if (lines_ && (level != level_ || lines_ == most_lines_ || size_ + size >= most_bytes_)) push();
+  if (!lines_ && !begin(size + 1)) {
+    (void)event_queue_push_json(queue_, level, json, size);
+    return;
+  }
+  char *end = text_of(block_) + size_;
+  memcpy(end, json, size);
+  end[size] = '\n';
+  size_ += size + 1;
+  lines_++;
+  level_ = level;
+}
+
+// We were forked since the block began, and its lines are told where they were made.
+bool EventWriter::is_of_parent() const noexcept {
+  return life_ != queue_->life.load(std::memory_order_relaxed);
+}
+
+// Memory for a block that has room for this line and others. False: there is none.
+bool EventWriter::begin(size_t size) noexcept {
+  if (size > block_bytes) return false;
+  if (!slab_ || slab_bytes - used_ < head_size + block_bytes) {
     if (slab_) slab_drop(slab_, slab_mine - made_);
     slab_ = slab_take(queue_);
     used_ = made_ = 0;
-    if (!slab_) return refuse(queue_, queue_full) == taken;
+    if (!slab_) return false;
   }
-  auto *r = reinterpret_cast<Record *>(slab_->memory + used_);
-  if (!put_json(queue_, r, slab_, level, json, size, bytes)) return false;
-  used_ += needed;
-  made_++;
+  block_ = reinterpret_cast<Record *>(slab_->memory + used_);
+  size_ = 0;
+  life_ = queue_->life.load(std::memory_order_relaxed);
   return true;
 }
 
+void EventWriter::push() noexcept {
+  uint32_t lines = std::exchange(lines_, 0);
+  if (is_of_parent()) return;
+  Record *r = block_;
+  r->kind = kind_lines;
+  r->level = static_cast<uint8_t>(level_);
+  r->events = lines;
+  r->n = static_cast<Py_ssize_t>(size_);
+  r->slab = slab_;
+  if (queue_->state.load(std::memory_order_relaxed) != closed && give(queue_, r, size_ + lines * (base_bytes - 1))) {
+    used_ += (head_size + size_ + 15) / 16 * 16;
+    made_++;
+    return;
+  }
+  for (char *p = text_of(r), *end = p + size_; p < end;) {
+    auto *feed = static_cast<char *>(memchr(p, '\n', static_cast<size_t>(end - p)));
+    (void)event_queue_push_json(queue_, level_, p, static_cast<size_t>(feed - p));
+    p = feed + 1;
+  }
+}
+
 EventWriter::~EventWriter() {
+  flush();
   if (slab_) slab_drop(slab_, slab_mine - made_);
   if (!python_ends.load(std::memory_order_relaxed)) Py_DECREF(queue());
 }

@@ -4,7 +4,8 @@
 // values (copies of what could change), and push. The dict, or the line, is made by the worker, in drain().
 //
 //   Record: level, time, message, the tuple of names as the call gave it, one value for each name
-//           or the text of a JSON object (event_queue_push_json, EventWriter: no Python, no lock)
+//           or the text of a JSON object (event_queue_push_json: no Python, no lock)
+//           or of many, a line each (EventWriter)
 //           or any object, handed on as it is (push)
 //
 // Everything accepted is in the ring (base/ring.h) until it is drained or evicted. Between a claim and its end no Python runs, so a
@@ -15,6 +16,7 @@
 #define PY_SSIZE_T_CLEAN
 #include "event_queue.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -45,6 +47,7 @@ PyObject *push(PyObject *self, PyObject *args) {
   auto *r = static_cast<Record *>(PyMem_RawCalloc(1, sizeof(Record)));
   if (!r) return PyErr_NoMemory();
   r->kind = kind_object;
+  r->events = 1;
   r->level = static_cast<uint8_t>(index);
   r->message = Py_NewRef(object);
   empty_graveyard(q);
@@ -82,8 +85,8 @@ PyObject *drain(PyObject *self, PyObject *arg) {
   while (n-- > 0) {
     auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
     if (!r) break;
-    Ref item(event_of(q, r));
-    if (!item || PyList_Append(list.get(), item.get()) < 0) lose(q, 1);
+    n -= static_cast<Py_ssize_t>(r->events) - 1;
+    if (!add_events(list.get(), q, r)) lose(q, r->events);
     bury(r);
   }
   mg_ring_tell(q->ring);
@@ -102,10 +105,10 @@ PyObject *drain_lines(PyObject *self, PyObject *args) {
   while (n-- > 0 && out.bytes() < enough) {
     auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
     if (!r) break;
-    if (r->kind != kind_json) n -= 3;
-    if (!add_line(out, q, r, e)) {
+    n -= is_native(r) ? static_cast<Py_ssize_t>(r->events) - 1 : 3;
+    if (!add_lines(out, q, r, e)) {
       out.undo();
-      lose(q, 1);
+      lose(q, r->events);
     }
     bury(r);
   }
@@ -201,6 +204,7 @@ PyObject *reset(PyObject *self, PyObject *) {
   mg_ring *ring = q->ring;
   mg_wakeq *bell = q->bell;
   if (!make_ring(q)) return nullptr;
+  q->life.fetch_add(1);
   q->evicted = q->below = 0;
   for (auto &count : q->refused) count = 0;
   mg_ring_abandon(ring, [](void *r) { bury(static_cast<Record *>(r)); });
@@ -270,18 +274,19 @@ PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
                                    &spill, &running_loop)) {
     return nullptr;
   }
-  if (max_events < 1 || max_bytes < 1 || lowest < 0 || PyTuple_GET_SIZE(level_names) != event_levels) {
-    PyErr_SetString(PyExc_ValueError, "max_events and max_bytes must be at least 1, and there are six levels");
+  if (max_events < 1 || static_cast<size_t>(max_events) > MG_RING_MAX_ITEMS || max_bytes < 1 || lowest < 0 || PyTuple_GET_SIZE(level_names) != event_levels) {
+    PyErr_SetString(PyExc_ValueError, "max_events must be between 1 and 268435455, max_bytes at least 1, and there are six levels");
     return nullptr;
   }
   Ref self(type->tp_alloc(type, 0));  // zeroed
   if (!self) return nullptr;
   EventQueue *q = self_of(self.get());
   new (&q->state) std::atomic<int>(closed);
+  new (&q->life) std::atomic<unsigned>(0);
   new (&q->graveyard) std::atomic<Record *>(nullptr);
   for (auto &spare : q->spares) new (&spare) std::atomic<EventSlab *>(nullptr);
   q->max_items = static_cast<size_t>(max_events);
-  q->max_bytes = static_cast<size_t>(max_bytes);
+  q->max_bytes = std::min<size_t>(static_cast<size_t>(max_bytes), MG_RING_MAX_BYTES);
   q->lowest = static_cast<uint8_t>(lowest);
   q->block_timeout = block_timeout;
   q->levels = Py_NewRef(levels);
@@ -342,10 +347,11 @@ PyMethodDef methods[] = {
     {"push", push, METH_VARARGS, "push($self, item, level, size, /)\n--\n\nAn object that drain() hands on as it is."},
     {"push_json", push_json, METH_VARARGS,
      "push_json($self, text, level, /)\n--\n\nThe text of a JSON object; drain() hands it on as bytes. Never waits."},
-    {"drain", drain, METH_O, "drain($self, n, /)\n--\n\nThe oldest events, n at most."},
+    {"drain", drain, METH_O,
+     "drain($self, n, /)\n--\n\nThe oldest events, n at most, and those that came in one block with the last of them (up to 63)."},
     {"drain_lines", drain_lines, METH_VARARGS,
      "drain_lines($self, n, enough, dumps, default, slow, /)\n--\n\nThe lines of the oldest events, n at most (one that is not JSON yet counts for "
-     "four), and no further ones when they have enough bytes. What is not plain is encoded by dumps(event, default), or slow(event) where that raises."},
+     "four; what came in one block with the last of them is there, too), and no further ones when they have enough bytes. What is not plain is encoded by dumps(event, default), or slow(event) where that raises."},
     {"encode_lines", encode_lines, METH_VARARGS | METH_STATIC,
      "encode_lines(events, dumps, default, slow, /)\n--\n\nThe lines of a list of events, by the encoders of drain_lines(); bytes stay."},
     {"arm", arm, METH_NOARGS, "arm($self)\n--\n\nAnnounce that the consumer sleeps: the next event rings. False: do not sleep."},

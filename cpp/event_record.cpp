@@ -2,6 +2,7 @@
 #include "event_record.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "event_lines.h"
@@ -32,8 +33,8 @@ EventSlab *slab_take(EventQueue *q) {
 }
 
 void bury(Record *r) {  // lock held, or a native record
-  if (r->kind == kind_json) {
-    r->slab ? slab_drop(r->slab, 1) : std::free(r);
+  if (is_native(r)) {
+    r->kind == kind_lines ? slab_drop(r->slab, 1) : std::free(r);
     return;
   }
   Py_XDECREF(r->message);
@@ -88,7 +89,27 @@ Ref Encoder::line(PyObject *event) const {
   return line;
 }
 
-bool add_line(LineBuilder &out, EventQueue *q, Record *r, const Encoder &encoder) {
+bool add_events(PyObject *list, EventQueue *q, Record *r) {
+  if (r->kind != kind_lines) {
+    Ref event(event_of(q, r));
+    return event && PyList_Append(list, event.get()) == 0;
+  }
+  Py_ssize_t before = PyList_GET_SIZE(list);
+  for (const char *p = text_of(r), *end = p + r->n; p < end;) {
+    auto *feed = static_cast<const char *>(memchr(p, '\n', static_cast<size_t>(end - p)));
+    Ref line(PyBytes_FromStringAndSize(p, feed - p));
+    if (!line || PyList_Append(list, line.get()) < 0) {
+      KeepError keep;
+      (void)PyList_SetSlice(list, before, PyList_GET_SIZE(list), nullptr);
+      return false;
+    }
+    p = feed + 1;
+  }
+  return true;
+}
+
+bool add_lines(LineBuilder &out, EventQueue *q, Record *r, const Encoder &encoder) {
+  if (r->kind == kind_lines) return out.add_text(text_of(r), static_cast<size_t>(r->n), r->events);
   if (r->kind == kind_json) return out.add(text_of(r), static_cast<size_t>(r->n)) && out.end_line();
   if (r->kind == kind_event) {
     EventParts e{r->ts, PyTuple_GET_ITEM(q->level_names, r->level), r->message, r->names, r->values, r->n, r->bound};

@@ -18,7 +18,7 @@ class LineBuilder;
 
 namespace events {
 
-enum Kind : uint8_t { kind_event, kind_object, kind_json };
+enum Kind : uint8_t { kind_event, kind_object, kind_json, kind_lines };
 
 enum Policy : uint8_t { drop_newest, drop_oldest, block, to_spool, policies };
 
@@ -32,15 +32,16 @@ struct Record {
   Record *next;  // in the graveyard
   Kind kind;
   uint8_t level;
-  Py_ssize_t n;         // values; of JSON the bytes
+  uint32_t events;      // of lines their number, otherwise 1
+  Py_ssize_t n;         // values; of JSON and lines the bytes
   double ts;
   PyObject *message;    // or the object
   union {
     PyObject *names;    // tuple of str; null without fields
-    EventSlab *slab;    // of JSON: the record is in there; null: it has a block of its own
+    EventSlab *slab;    // of lines: the record is in there
   };
   PyObject *bound;      // dict of fields that were bound where it was emitted; null without any
-  PyObject *values[1];  // n, null where the name is not a field (`level`); of JSON the text begins here
+  PyObject *values[1];  // n, null where the name is not a field (`level`); of JSON and lines the text begins here
 };
 
 constexpr size_t head_size = offsetof(Record, values);
@@ -72,6 +73,7 @@ struct EventQueue {
   uint8_t policy[event_levels];
   uint8_t lowest;          // level
   std::atomic<int> state;
+  std::atomic<unsigned> life;  // another one in each forked child
   std::atomic<EventSlab *> spares[events::slab_spares];
   std::atomic<events::Record *> graveyard;  // Python objects that a thread without the lock took out
   std::atomic<uint64_t> refused[events::reasons], evicted, below;
@@ -87,6 +89,14 @@ inline const char *text_of(const Record *r) {
   return reinterpret_cast<const char *>(r->values);
 }
 
+inline char *text_of(Record *r) {
+  return reinterpret_cast<char *>(r->values);
+}
+
+inline bool is_native(const Record *r) {
+  return r->kind >= kind_json;
+}
+
 // The line of an event that is not plain: dumps(event, default), or slow(event) when that raises.
 struct Encoder {
   PyObject *dumps, *fallback, *slow;
@@ -98,7 +108,8 @@ void slab_drop(EventSlab *slab, uint32_t refs);  // any thread, no lock
 EventSlab *slab_take(EventQueue *q);
 void bury(Record *r);  // lock held, or a native record
 void empty_graveyard(EventQueue *q);  // lock held
-PyObject *event_of(EventQueue *q, Record *r);
-bool add_line(LineBuilder &out, EventQueue *q, Record *r, const Encoder &encoder);
+PyObject *event_of(EventQueue *q, Record *r);  // not of lines
+bool add_lines(LineBuilder &out, EventQueue *q, Record *r, const Encoder &encoder);  // all it has
+bool add_events(PyObject *list, EventQueue *q, Record *r);
 
 }  // namespace events

@@ -112,6 +112,7 @@ int Loop::turn(int ms) {
   uint64_t began = mgr.clock;
   if (mg_wakeq_count(mgr.wakeq) > 0) lock();  // what other threads posted is for Python: take it all in one hold
   mg_mgr_dispatch(&mgr);
+  for (const auto &log : logs) log->flush();  // before the answers leave: who has one finds it in the log
   if (!dead_sites.empty()) lock();
   if (locked()) {
     bury_sites();

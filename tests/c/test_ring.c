@@ -50,6 +50,30 @@ TEST(the_number_of_items_is_bounded_exactly) {
   }
 }
 
+TEST(what_counts_for_many_items_takes_their_room_and_all_of_it_or_none) {
+  struct mg_ring *r = mg_ring_new(10, 1000);
+  CHECK_INT(mg_ring_push_many(r, item(1), 11, 0), MG_RING_FULL); /* never, not even by an empty ring */
+  CHECK_INT(mg_ring_push_many(r, item(1), (size_t) -1, 0), MG_RING_FULL);
+  CHECK_INT(mg_ring_push_many(r, item(1), 7, 70), MG_RING_PUSHED);
+  CHECK_INT(mg_ring_push_many(r, item(2), 4, 40), MG_RING_FULL);
+  CHECK_INT(mg_ring_push(r, item(2), 10), MG_RING_PUSHED);
+  CHECK_INT(mg_ring_push_many(r, item(3), 2, 20), MG_RING_PUSHED);
+  CHECK_INT(mg_ring_push(r, item(4), 10), MG_RING_FULL);
+  CHECK_INT(mg_ring_count(r), 10);
+  CHECK_INT(mg_ring_bytes(r), 100);
+  CHECK_INT(number(mg_ring_pop(r)), 1);
+  CHECK_INT(mg_ring_count(r), 3);
+  CHECK_INT(mg_ring_bytes(r), 30);
+  CHECK_INT(mg_ring_push_many(r, item(4), 7, 970), MG_RING_PUSHED);
+  CHECK_INT(number(mg_ring_pop(r)), 2);
+  CHECK_INT(number(mg_ring_pop(r)), 3);
+  CHECK_INT(number(mg_ring_pop(r)), 4);
+  CHECK_INT(mg_ring_pushed(r), 17);
+  CHECK_INT(mg_ring_count(r), 0);
+  CHECK_INT(mg_ring_bytes(r), 0);
+  mg_ring_free(r);
+}
+
 TEST(the_number_of_bytes_is_bounded_exactly) {
   struct mg_ring *r = mg_ring_new(100, 100);
   CHECK_INT(mg_ring_push(r, item(1), 101), MG_RING_FULL); /* never, not even by an empty ring */
@@ -68,7 +92,7 @@ TEST(the_number_of_bytes_is_bounded_exactly) {
 TEST(a_ring_without_room_at_all_or_beyond_reason_is_not_made) {
   CHECK(mg_ring_new(0, 1) == NULL);
   CHECK(mg_ring_new((size_t) -1, 1) == NULL);
-  CHECK(mg_ring_new((size_t) 1 << 62, 1) == NULL);
+  CHECK(mg_ring_new((size_t) MG_RING_MAX_ITEMS + 1, 1) == NULL);
   for (long n = 1; n <= 2; n++) {
     mg_alloc_fail_at(n);
     CHECK(mg_ring_new(10, 10) == NULL);
@@ -130,6 +154,8 @@ struct shared {
   struct mg_ring *r;
   int how, done, poppers;          /* done: producers that ended */
   size_t refused, evicted, out;    /* counted together */
+  size_t most;                     /* items that one counts for */
+  size_t items;                    /* that came out */
   unsigned char seen[PRODUCERS][EACH];
   pthread_mutex_t lock;
   pthread_cond_t bell;
@@ -145,8 +171,12 @@ static void *code(size_t id, size_t i) {
   return item(1 + id * EACH + i);
 }
 
+static size_t items(const struct shared *s, size_t i) {
+  return 1 + i % s->most;
+}
+
 static void see(struct shared *s, void *p, size_t last[PRODUCERS]) {
-  size_t n = number(p) - 1, id = n / EACH, i = n % EACH;
+  size_t n = number(p) - 1, id = n / EACH, i = n % EACH, got;
   CHECK(id < PRODUCERS);
   if (last != NULL) {
     CHECK(last[id] <= i); /* in the order of its producer */
@@ -154,6 +184,8 @@ static void see(struct shared *s, void *p, size_t last[PRODUCERS]) {
   }
   CHECK_INT(__atomic_add_fetch(&s->seen[id][i], 1, __ATOMIC_RELAXED), 1); /* once */
   __atomic_add_fetch(&s->out, 1, __ATOMIC_SEQ_CST);
+  got = __atomic_add_fetch(&s->items, items(s, i), __ATOMIC_SEQ_CST);
+  CHECK(mg_ring_pushed(s->r) >= got);
 }
 
 enum { REFUSE, EVICT, WAIT, SLEEPER, DOZER }; /* what producers do without room; SLEEPER and DOZER wait, too */
@@ -163,7 +195,8 @@ static void *produce(void *arg) {
   struct shared *s = p->s;
   for (size_t i = 0; i < EACH; i++) {
     enum mg_ring_fate fate;
-    while ((fate = mg_ring_push(s->r, code(p->id, i), BYTES)) == MG_RING_FULL) {
+    size_t n = items(s, i);
+    while ((fate = mg_ring_push_many(s->r, code(p->id, i), n, n * BYTES)) == MG_RING_FULL) {
       if (s->how == REFUSE) {
         __atomic_add_fetch(&s->refused, 1, __ATOMIC_SEQ_CST);
         break;
@@ -177,7 +210,7 @@ static void *produce(void *arg) {
           sched_yield();
         }
       } else {
-        mg_ring_wait(s->r, BYTES, 10000);
+        mg_ring_wait(s->r, n * BYTES, 10000);
       }
     }
     if (fate == MG_RING_WAKE) {
@@ -240,7 +273,7 @@ static void *consume(void *arg) {
   }
 }
 
-static void meet(int how, int poppers, size_t max_items) {
+static void meet(int how, int poppers, size_t max_items, size_t most) {
   static struct shared s;
   struct producer p[PRODUCERS];
   pthread_t makers[PRODUCERS], takers[4];
@@ -248,6 +281,7 @@ static void meet(int how, int poppers, size_t max_items) {
   memset(&s, 0, sizeof(s));
   s.r = mg_ring_new(max_items, max_items * BYTES);
   s.how = how;
+  s.most = most;
   s.poppers = poppers;
   pthread_mutex_init(&s.lock, NULL);
   pthread_cond_init(&s.bell, NULL);
@@ -264,7 +298,7 @@ static void meet(int how, int poppers, size_t max_items) {
   }
   CHECK_INT(missing, s.refused);
   CHECK_INT(s.out + s.refused, PRODUCERS * EACH);
-  CHECK_INT(mg_ring_pushed(s.r), s.out);
+  CHECK_INT(mg_ring_pushed(s.r), s.items);
   CHECK_INT(mg_ring_count(s.r), 0);
   CHECK_INT(mg_ring_bytes(s.r), 0);
   if (how != REFUSE) CHECK_INT(s.refused, 0);
@@ -274,32 +308,41 @@ static void meet(int how, int poppers, size_t max_items) {
 }
 
 TEST(many_producers_lose_only_what_was_refused) {
-  meet(REFUSE, 1, 64);
-  meet(REFUSE, 1, 1);
+  meet(REFUSE, 1, 64, 1);
+  meet(REFUSE, 1, 64, 3);
+  meet(REFUSE, 1, 1, 1);
 }
 
 TEST(producers_that_make_room_meet_the_consumer_and_each_other) {
-  meet(EVICT, 1, 16);
-  meet(EVICT, 1, 1);
+  meet(EVICT, 1, 16, 1);
+  meet(EVICT, 1, 16, 3);
+  meet(EVICT, 1, 1, 1);
 }
 
 TEST(producers_that_wait_for_room_lose_nothing) {
-  meet(WAIT, 1, 64);
-  meet(WAIT, 1, 3);
+  meet(WAIT, 1, 64, 1);
+  meet(WAIT, 1, 64, 3);
+  meet(WAIT, 1, 3, 1);
+  meet(WAIT, 1, 3, 3);
 }
 
 TEST(many_consumers_share_without_loss) {
-  meet(WAIT, 3, 32);
-  meet(REFUSE, 3, 5);
+  meet(WAIT, 3, 32, 1);
+  meet(WAIT, 3, 32, 3);
+  meet(REFUSE, 3, 5, 1);
+  meet(REFUSE, 3, 5, 3);
 }
 
 TEST(a_consumer_that_sleeps_is_always_woken) {
-  meet(SLEEPER, 1, 1000000);
-  meet(SLEEPER, 1, 8);
+  meet(SLEEPER, 1, 1000000, 1);
+  meet(SLEEPER, 1, 1000000, 3);
+  meet(SLEEPER, 1, 8, 1);
+  meet(SLEEPER, 1, 8, 3);
 }
 
 TEST(a_consumer_that_dozes_gets_everything) {
-  meet(DOZER, 1, 64);
+  meet(DOZER, 1, 64, 1);
+  meet(DOZER, 1, 64, 3);
 }
 
 /* ---- forks ---- */

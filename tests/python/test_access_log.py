@@ -6,6 +6,7 @@ import ctypes
 import json
 import socket
 import struct
+import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers import run_program
 
 import pymongoose
 from pymongoose import MG_EV_HTTP_MSG, Manager
@@ -254,3 +256,140 @@ def test_records_share_memory_and_come_once_each_in_order(overflow: Any) -> None
     assert len(paths) == stats.sent
     lost = stats.dropped.get("evicted", 0) + stats.refused.get("queue_full", 0)
     assert stats.sent + lost == n
+
+
+# ---- records of one turn go into the queue as one block ----
+
+
+@contextmanager
+def logging_to(log: Pipeline, answer: Any) -> Iterator[socket.socket]:
+    """A connection to a server whose records go to the queue of a pipeline that nobody empties."""
+    log.queue.set_state("open")
+    with Manager(answer) as mgr:
+        site = mgr.listen("http://127.0.0.1:0", access_log=log)
+        thread = threading.Thread(target=mgr.run, daemon=True)
+        thread.start()
+        try:
+            with socket.create_connection(site.local_addr[:2], 10) as client:
+                yield client
+        finally:
+            mgr.stop()
+            thread.join(10)
+
+
+def ask(client: socket.socket, paths: list[str]) -> None:
+    """All at once, and all answers."""
+    client.sendall(b"".join(f"GET {p} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for p in paths))
+    got = bytearray()
+    while got.count(b"HTTP/1.1 ") < len(paths):
+        got += client.recv(1 << 20)
+
+
+def by_path(conn: Any, ev: int, data: Any) -> None:
+    if ev == MG_EV_HTTP_MSG:
+        conn.reply(int(data.uri[1:4]), "")
+
+
+def events_in(log: Pipeline) -> list[dict[str, Any]]:
+    out: list[Any] = []
+    while batch := log.queue.drain(1000):
+        out += batch
+    return [json.loads(e) if isinstance(e, bytes) else e for e in out]
+
+
+def test_levels_and_order_are_kept_within_a_turn() -> None:
+    paths = [f"/{status}/{n}" for n, status in enumerate([200, 200, 404, 500, 503, 200, 404] * 30)]
+    with Pipeline([Kept()]) as log:
+        pass  # stopped: nobody empties the queue
+    with logging_to(log, by_path) as client:
+        ask(client, paths)
+        events = events_in(log)
+    assert [e["path"] for e in events] == paths
+    levels = {"2": "info", "4": "warning", "5": "error"}
+    assert [e["level"] for e in events] == [levels[p[1]] for p in paths]
+
+
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])
+def test_a_turn_for_whose_records_there_is_not_room_enough_keeps_those_that_fit(
+    overflow: Any,
+) -> None:
+    room, n, size = 5, 20, 16384
+    with Pipeline([Kept()], max_events=size, overflow=overflow) as log:
+        pass
+    with logging_to(log, by_path) as client:
+        assert all(log.emit("before") for _ in range(size - room))
+        ask(client, [f"/200/{i}" for i in range(n)])
+        counters = log.queue.counters()
+        events = events_in(log)
+    if overflow == "drop_newest":
+        assert counters["refused"] == {"queue_full": n - room}
+        assert counters["evicted"] == 0
+        expected = [f"/200/{i}" for i in range(room)]
+    else:
+        assert counters["refused"] == {}
+        assert counters["evicted"] == n - room
+        expected = [f"/200/{i}" for i in range(n)]
+    assert (counters["queued"], len(events)) == (size, size)
+    assert [e["path"] for e in events if "path" in e] == expected
+
+
+def test_what_is_evicted_of_a_turn_is_counted_event_by_event() -> None:
+    size, n = 16384, 50
+    with Pipeline([Kept()], max_events=size, overflow="drop_oldest") as log:
+        pass
+    with logging_to(log, by_path) as client:
+        ask(client, [f"/200/{i}" for i in range(n)])
+        assert all(log.emit("after") for _ in range(size - n + 1))
+        counters = log.queue.counters()
+        events = events_in(log)
+    assert counters["accepted"] == size + 1
+    assert 1 <= counters["evicted"] <= 64  # a block, whose size depends on how the requests arrived
+    assert counters["queued"] == len(events) == size + 1 - counters["evicted"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="warns about forks beside threads")
+def test_a_child_forked_by_a_handler_does_not_tell_the_requests_before_it_once_more() -> None:
+    code = """
+import os, socket, sys, threading
+from pymongoose import MG_EV_HTTP_MSG, Manager
+from pymongoose.sinks import Pipeline, Sink
+
+n, child = 0, False
+
+def handler(conn, ev, data):
+    global n, child
+    if ev != MG_EV_HTTP_MSG:
+        return
+    n += 1
+    if n == 3 and os.fork() == 0:
+        child = True
+        for fd in range(3, 64):  # the answers are the parent's
+            if fd != client.fileno():
+                try:
+                    with socket.socket(fileno=os.dup(fd)) as sock:
+                        peer = sock.getpeername()
+                except OSError:
+                    continue
+                if peer == client.getsockname():
+                    os.dup2(os.open(os.devnull, os.O_RDWR), fd)
+        log.queue.set_state("open")
+    conn.reply(200, "")
+    if n == 5:
+        raise SystemExit
+
+log = Pipeline([Sink()])
+log.queue.set_state("open")
+mgr = Manager(handler)
+site = mgr.listen("http://127.0.0.1:0", access_log=log)
+client = socket.create_connection(site.local_addr[:2])
+client.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" * 5)
+try:
+    mgr.run()
+except SystemExit:
+    pass
+told = log.queue.counters()["accepted"]
+if child:
+    os._exit(told)
+print(told, os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    assert run_program(code).split() == ["5", "3"]

@@ -10,8 +10,8 @@
  * pusher). A push meets one only when it comes around to a slot whose popper was stopped half-way; that popper needs nothing from anybody,
  * so the push yields until it is done.
  *
- * Room: positions only grow, and tail is read before head, so that tail - head is at most what is in the ring at that moment; the claim
- * succeeds only if tail has not moved. Bytes are taken before the slot and given back if there is none.
+ * Room: items and bytes are one number, taken before the slot is and given back after it is free again. So there are always as many slots
+ * as room for items.
  *
  * The bell. Pusher: set the turn, then look at `armed`. Consumer: set `armed`, then look at tail. With a full fence between the two on
  * both sides at least one sees the other.
@@ -28,15 +28,30 @@
 struct slot {
   uint64_t turn;
   void *item;
-  size_t bytes;
+  uint64_t load; /* as below */
 };
 
 enum { AWAKE, ASLEEP, DOZING };
 
+enum { BYTE_BITS = 36 };
+
+static uint64_t load_of(uint64_t items, uint64_t bytes) {
+  return items << BYTE_BITS | bytes;
+}
+
+static uint64_t items_of(uint64_t load) {
+  return load >> BYTE_BITS;
+}
+
+static uint64_t bytes_of(uint64_t load) {
+  return load & MG_RING_MAX_BYTES;
+}
+
 struct mg_ring {
   /* pushers */
   uint64_t tail;
-  size_t bytes;
+  uint64_t load;  /* bytes in the lower bits, items above them */
+  uint64_t extra; /* items pushed beyond one for each slot */
   char pad1[64]; /* the ends are not to share a cache line */
   /* poppers */
   uint64_t head;
@@ -46,8 +61,7 @@ struct mg_ring {
   struct slot *slots;
   uint64_t mask;
   unsigned bits;
-  uint64_t max_items;
-  size_t max_bytes;
+  uint64_t max_items, max_bytes;
   pthread_mutex_t lock; /* of those who wait for room */
   pthread_cond_t room;
 };
@@ -73,7 +87,7 @@ static bool open_room(struct mg_ring *r) {
 struct mg_ring *mg_ring_new(size_t max_items, size_t max_bytes) {
   struct mg_ring *r;
   unsigned bits = 0;
-  if (max_items == 0 || max_items > ((size_t) -1 >> 2) / sizeof(struct slot)) return NULL;
+  if (max_items == 0 || max_items > MG_RING_MAX_ITEMS || max_items > ((size_t) -1 >> 2) / sizeof(struct slot)) return NULL;
   while (((size_t) 1 << bits) < max_items) bits++;
   r = (struct mg_ring *) mg_calloc(1, sizeof(*r));
   if (r == NULL) return NULL;
@@ -86,7 +100,7 @@ struct mg_ring *mg_ring_new(size_t max_items, size_t max_bytes) {
   r->bits = bits;
   r->mask = ((uint64_t) 1 << bits) - 1;
   r->max_items = max_items;
-  r->max_bytes = max_bytes;
+  r->max_bytes = max_bytes < MG_RING_MAX_BYTES ? max_bytes : MG_RING_MAX_BYTES;
   return r;
 }
 
@@ -109,39 +123,36 @@ void mg_ring_abandon(struct mg_ring *r, void (*fn)(void *item)) {
   mg_free(r);
 }
 
+static bool has_room(const struct mg_ring *r, uint64_t load, uint64_t n, uint64_t bytes) {
+  return n <= r->max_items - items_of(load) && bytes <= r->max_bytes - bytes_of(load);
+}
+
 /* By compare-and-swap rather than by adding and taking back: a large item that is being refused must not make a small one that fits be
- * refused as well. */
-static bool take_bytes(struct mg_ring *r, size_t bytes) {
-  size_t used = __atomic_load_n(&r->bytes, __ATOMIC_RELAXED);
+ * refused as well. Items there are then; 0: there is no room. */
+static uint64_t take_room(struct mg_ring *r, uint64_t n, uint64_t bytes) {
+  uint64_t load = __atomic_load_n(&r->load, __ATOMIC_RELAXED), after;
   do {
-    if (used > r->max_bytes || bytes > r->max_bytes - used) return false;
-  } while (!__atomic_compare_exchange_n(&r->bytes, &used, used + bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-  return true;
-}
-
-/* Signed: a tail that was read before others moved on may be behind head by now. */
-static bool no_slot(const struct mg_ring *r, uint64_t tail) {
-  return (int64_t) (tail - __atomic_load_n(&r->head, __ATOMIC_ACQUIRE)) >= (int64_t) r->max_items;
-}
-
-static bool half_full(const struct mg_ring *r, uint64_t tail) {
-  return (int64_t) (tail - __atomic_load_n(&r->head, __ATOMIC_RELAXED)) >= (int64_t) (r->max_items / 2);
+    if (!has_room(r, load, n, bytes)) return 0;
+    after = load + load_of(n, bytes);
+  } while (!__atomic_compare_exchange_n(&r->load, &load, after, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+  return items_of(after);
 }
 
 enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes) {
-  uint64_t tail, turn, empty;
+  return mg_ring_push_many(r, item, 1, bytes);
+}
+
+enum mg_ring_fate mg_ring_push_many(struct mg_ring *r, void *item, size_t n, size_t bytes) {
+  uint64_t items = take_room(r, n, bytes), tail, turn, empty;
   struct slot *s;
   int armed;
-  if (!take_bytes(r, bytes)) return MG_RING_FULL;
+  if (items == 0) return MG_RING_FULL;
+  if (n > 1) __atomic_fetch_add(&r->extra, n - 1, __ATOMIC_SEQ_CST); /* before it can be popped */
   tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
   for (;;) {
     s = &r->slots[tail & r->mask];
     turn = __atomic_load_n(&s->turn, __ATOMIC_ACQUIRE);
     empty = tail >> r->bits << 1;
-    if ((int64_t) (turn - empty) <= 0 && no_slot(r, tail)) {
-      __atomic_sub_fetch(&r->bytes, bytes, __ATOMIC_SEQ_CST);
-      return MG_RING_FULL;
-    }
     if (turn == empty) {
       if (__atomic_compare_exchange_n(&r->tail, &tail, tail + 1, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) break;
       continue;
@@ -150,10 +161,10 @@ enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes) {
     tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
   }
   s->item = item;
-  s->bytes = bytes;
+  s->load = load_of(n, bytes);
   __atomic_store_n(&s->turn, empty + 1, __ATOMIC_SEQ_CST); /* an exchange on x86: the fence before the look at `armed` */
   armed = __atomic_load_n(&r->armed, __ATOMIC_SEQ_CST);
-  if (armed == AWAKE || (armed == DOZING && !half_full(r, tail + 1))) return MG_RING_PUSHED;
+  if (armed == AWAKE || (armed == DOZING && items < r->max_items / 2)) return MG_RING_PUSHED;
   return mg_ring_rouse(r) ? MG_RING_WAKE : MG_RING_PUSHED;
 }
 
@@ -161,7 +172,7 @@ void *mg_ring_pop(struct mg_ring *r) {
   uint64_t head = __atomic_load_n(&r->head, __ATOMIC_ACQUIRE), turn, full;
   struct slot *s;
   void *item;
-  size_t bytes;
+  uint64_t load;
   for (;;) {
     s = &r->slots[head & r->mask];
     turn = __atomic_load_n(&s->turn, __ATOMIC_ACQUIRE);
@@ -174,9 +185,9 @@ void *mg_ring_pop(struct mg_ring *r) {
     head = __atomic_load_n(&r->head, __ATOMIC_ACQUIRE);
   }
   item = s->item;
-  bytes = s->bytes;
+  load = s->load;
   __atomic_store_n(&s->turn, full + 1, __ATOMIC_RELEASE);
-  __atomic_sub_fetch(&r->bytes, bytes, __ATOMIC_SEQ_CST); /* before mg_ring_tell looks for waiters */
+  __atomic_sub_fetch(&r->load, load, __ATOMIC_SEQ_CST); /* before mg_ring_tell looks for waiters */
   return item;
 }
 
@@ -200,11 +211,6 @@ void mg_ring_disarm(struct mg_ring *r) {
   __atomic_store_n(&r->armed, AWAKE, __ATOMIC_SEQ_CST);
 }
 
-static bool has_room(const struct mg_ring *r, size_t bytes) {
-  size_t used = __atomic_load_n(&r->bytes, __ATOMIC_SEQ_CST);
-  return used <= r->max_bytes && bytes <= r->max_bytes - used && mg_ring_count(r) < r->max_items;
-}
-
 /* Under the lock: a popper that saw no waiter yet gave its room before this thread looks, and one that saw it needs the lock to wake it,
  * so nothing is missed. */
 bool mg_ring_wait(struct mg_ring *r, size_t bytes, unsigned ms) {
@@ -224,7 +230,7 @@ bool mg_ring_wait(struct mg_ring *r, size_t bytes, unsigned ms) {
 #endif
   pthread_mutex_lock(&r->lock);
   __atomic_add_fetch(&r->waiters, 1, __ATOMIC_SEQ_CST);
-  while (!(there = has_room(r, bytes)) && again) {
+  while (!(there = has_room(r, __atomic_load_n(&r->load, __ATOMIC_SEQ_CST), 1, bytes)) && again) {
 #if defined(__APPLE__)
     again = pthread_cond_timedwait_relative_np(&r->room, &r->lock, &t) != ETIMEDOUT;
 #else
@@ -243,16 +249,16 @@ void mg_ring_tell(struct mg_ring *r) {
   pthread_mutex_unlock(&r->lock);
 }
 
+/* tail first: what it counts has its share of `extra` already. */
 uint64_t mg_ring_pushed(const struct mg_ring *r) {
-  return __atomic_load_n(&r->tail, __ATOMIC_SEQ_CST);
+  uint64_t tail = __atomic_load_n(&r->tail, __ATOMIC_SEQ_CST);
+  return tail + __atomic_load_n(&r->extra, __ATOMIC_SEQ_CST);
 }
 
-/* head first: it only grows, and so the difference is never negative. */
 size_t mg_ring_count(const struct mg_ring *r) {
-  uint64_t head = __atomic_load_n(&r->head, __ATOMIC_SEQ_CST), n = __atomic_load_n(&r->tail, __ATOMIC_SEQ_CST) - head;
-  return (size_t) (n > r->max_items ? r->max_items : n); /* tail may have moved on meanwhile */
+  return (size_t) items_of(__atomic_load_n(&r->load, __ATOMIC_SEQ_CST));
 }
 
 size_t mg_ring_bytes(const struct mg_ring *r) {
-  return __atomic_load_n(&r->bytes, __ATOMIC_RELAXED);
+  return (size_t) bytes_of(__atomic_load_n(&r->load, __ATOMIC_RELAXED));
 }
