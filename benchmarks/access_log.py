@@ -1,8 +1,9 @@
-"""What does the access log add to a request? python -m benchmarks.access_log [--rounds N] [--seconds S]
+"""What does the access log add to a request? python -m benchmarks.access_log [--rounds N] [--seconds S of each a round]
 
-The same server answers ``GET /`` from a Python handler, with and without ``listen(access_log=Pipeline([RotatingFileSink(...)]))``, in
-interleaved rounds, every second one the other way round: server on one core, wrk with 100 connections on the other, both before all else there.
-CPU time is that of the whole server process, the worker that writes the file included; every answer must be in the file.
+The same server answers ``GET /`` from a Python handler, with and without ``listen(access_log=Pipeline([RotatingFileSink(...)]))``: servers on
+one core, wrk with 100 connections on the other, both before all else there. A round has a fresh process of each, which get a second of load
+in turns, so that both see the same moods of the machine. CPU time is that of the whole server process, the worker that writes the file
+included; every answer must be in the file.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from statistics import median
 
 from .machine import CLIENT_CPU, SERVER_CPU, cpu, pinned
@@ -34,28 +36,69 @@ if log is not None:
 """
 
 
-def measure(path, seconds):
-    """CPU us per request, requests, records in the file, records refused by the queue."""
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, path],
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=pinned(SERVER_CPU),  # noqa: PLW1509
-    )
+class Server:
+    """A process of its own; `path` of its log, or empty."""
+
+    def __init__(self, path):
+        self.path = path
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, path],
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=pinned(SERVER_CPU),  # noqa: PLW1509
+        )
+        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}/"
+        self.requests = self.cpu = 0
+        self.load(1)
+        self.requests, self.warm = 0, self.cpu_now()
+
+    def cpu_now(self):
+        return sum(cpu(self.process.pid))
+
+    def load(self, seconds):
+        out = load(self.url, seconds)
+        self.requests += int(next(ln for ln in out.splitlines() if "requests in" in ln).split()[0])
+
+    def cost(self):
+        """CPU us per request since it was warm."""
+        return (self.cpu_now() - self.warm) / self.requests * 1e6
+
+    def stop(self):
+        """Records sent, and refused by the queue."""
+        self.process.terminate()
+        return [int(n) for n in self.process.communicate(timeout=30)[0].split()]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def measure(folder, seconds):
+    """CPU us per request without and with the log, records missing."""
+    path = os.path.join(folder, "log")
+    servers = [Server(""), Server(path)]
+    off, on = servers
     try:
-        url = f"http://127.0.0.1:{server.stdout.readline().strip()}/"
-        load(url, 1)
-        warm = count(path)
-        before = sum(cpu(server.pid))
-        out = load(url, seconds)
-        used = sum(cpu(server.pid)) - before
-        requests = int(next(line for line in out.splitlines() if "requests in" in line).split()[0])
-        server.terminate()
-        refused = int(server.communicate(timeout=30)[0].split()[-1]) if path else 0
-        return used / requests * 1e6, requests, count(path) - warm, refused
+        warm = settled(path)
+        for n in range(seconds):
+            for server in servers[:: 1 if n % 2 == 0 else -1]:
+                server.load(1)
+        requests, records = on.requests, settled(path) - warm
+        costs = off.cost(), on.cost()
+        refused = on.stop()[1]
+        return *costs, max(0, requests - records - refused)
     finally:
-        server.kill()
-        server.wait()
+        for server in servers:
+            server.kill()
+
+
+def settled(path):
+    """Records in the file, when it grows no longer."""
+    before, now = -1, count(path)
+    while now != before:
+        time.sleep(0.5)
+        before, now = now, count(path)
+    return now
 
 
 def load(url, seconds):
@@ -79,18 +122,15 @@ def count(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4)
     args = parser.parse_args()
     without, with_log, missing = [], [], 0
-    for n in range(args.rounds):
-        if n % 2 == 0:
-            without.append(measure("", args.seconds)[0])
+    for _ in range(args.rounds):
         with tempfile.TemporaryDirectory() as folder:
-            cost, requests, records, refused = measure(os.path.join(folder, "log"), args.seconds)
-        with_log.append(cost)
-        missing += max(0, requests - records - refused)
-        if n % 2:
-            without.append(measure("", args.seconds)[0])
+            off, on, lost = measure(folder, args.seconds)
+        without.append(off)
+        with_log.append(on)
+        missing += lost
     print("| access log | CPU us/request, best (median) |")
     print("|---|---|")
     print(f"| off | {min(without):.2f} ({median(without):.2f}) |")

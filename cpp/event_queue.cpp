@@ -93,6 +93,8 @@ PyObject *drain(PyObject *self, PyObject *arg) {
   return list.release();
 }
 
+constexpr Py_ssize_t made_here = 32;  // lines that are there already take as long as one that has to be made
+
 PyObject *drain_lines(PyObject *self, PyObject *args) {
   EventQueue *q = self_of(self);
   Py_ssize_t n, most;
@@ -105,7 +107,7 @@ PyObject *drain_lines(PyObject *self, PyObject *args) {
   while (n-- > 0 && out.bytes() < enough) {
     auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
     if (!r) break;
-    n -= is_native(r) ? static_cast<Py_ssize_t>(r->events) - 1 : 3;
+    n -= is_native(r) ? static_cast<Py_ssize_t>(r->events) - 1 : made_here - 1;
     if (!add_lines(out, q, r, e)) {
       out.undo();
       lose(q, r->events);
@@ -351,7 +353,7 @@ PyMethodDef methods[] = {
      "drain($self, n, /)\n--\n\nThe oldest events, n at most, and those that came in one block with the last of them (up to 63)."},
     {"drain_lines", drain_lines, METH_VARARGS,
      "drain_lines($self, n, enough, dumps, default, slow, /)\n--\n\nThe lines of the oldest events, n at most (one that is not JSON yet counts for "
-     "four; what came in one block with the last of them is there, too), and no further ones when they have enough bytes. What is not plain is encoded by dumps(event, default), or slow(event) where that raises."},
+     "32; what came in one block with the last of them is there, too), and no further ones when they have enough bytes. What is not plain is encoded by dumps(event, default), or slow(event) where that raises."},
     {"encode_lines", encode_lines, METH_VARARGS | METH_STATIC,
      "encode_lines(events, dumps, default, slow, /)\n--\n\nThe lines of a list of events, by the encoders of drain_lines(); bytes stay."},
     {"arm", arm, METH_NOARGS, "arm($self)\n--\n\nAnnounce that the consumer sleeps: the next event rings. False: do not sleep."},

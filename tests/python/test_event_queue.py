@@ -467,7 +467,7 @@ def test_lines_are_encoded_on_the_way_out_and_by_the_slow_way_where_that_fails()
     q.emit("a", n=1, thing={1, 2} - {2}, big=1 << 70)
     q.push_json(b'{"x":1}', "info")
     q.emit("\ud800", k=b"\xff")
-    a, native, odd = q.drain_lines(10, 1 << 20, *LINES)
+    a, native, odd = q.drain_lines(100, 1 << 20, *LINES)
     assert json.loads(a)["n"] == 1
     assert json.loads(a)["thing"] == [1]
     assert json.loads(a)["big"] == str(1 << 70)

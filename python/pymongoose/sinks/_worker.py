@@ -28,14 +28,17 @@ logger = logging.getLogger("pymongoose.sinks")
 T = TypeVar("T")
 
 SLICE = 512  # events between two looks at everything else on the loop, at most
-LINES_RATE = 8  # so many times as many where only lines are wanted, of what is JSON already
-LINES_BYTES = 1 << 20  # of such a slice
+LINES_RATE = 64  # so many times as many where only lines are wanted, of what is JSON already
+LINES_BYTES = 4 << 20  # of such a slice
 FIRST = 32  # the same at the beginning, while nobody knows how long they take
 AWAY = 0.02  # seconds that a slice is to take at most
 LOST = 8192  # events that are counted at a time when there is no time for them
 LAST = 1.0  # seconds behind stop()'s deadline in which what is left is still put on disk
 PATIENCE = 2.0  # seconds behind it after which a worker that is stuck is given up
-LINGER = 0.05  # seconds until the next look at the queue, while events come
+LINGER = (
+    0.05,
+    0.1,
+)  # seconds until the next look at the queue, while events come; the longer where no sink is in a hurry
 HELD_UP = (0.001, 0.05)  # seconds between looks at sinks without room, shortest and longest
 RESTART = (0.5, 30.0)  # seconds until a sink that did not start is started again
 
@@ -77,6 +80,8 @@ class Worker:
         self._slice = FIRST
         self._more = False  # the last step left a slice behind
         self._spools = backlog is not None or any(o.spools for o in outlets)
+        patience = min((getattr(o.sink, "batch_timeout", 0.0) for o in outlets), default=0.0)
+        self._linger = max(LINGER[0], min(LINGER[1], patience / 2))
         self._bell = Bell()  # the queue's descriptor, when it is armed, flush() and stop() ring it
         self._starting: list[asyncio.Task[None]] = []
         self._deadline: float | None = None  # of stop(), monotonic
@@ -230,7 +235,7 @@ class Worker:
             elif n > 0 or not idle:  # once more after the last event
                 idle = n == 0
                 self.queue.doze()
-                await self._bell.rest(LINGER)
+                await self._bell.rest(self._linger)
             elif any(o.carry for o in self.outlets):
                 await self._bell.rest(HELD_UP[1])
             elif self.queue.arm():

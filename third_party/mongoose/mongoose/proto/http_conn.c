@@ -20,6 +20,7 @@ static void pool_free(void *arg) {
   struct mg_http_pool *pool = (struct mg_http_pool *) arg;
   struct mg_http_conn *hc, *next;
   mg_files_free(pool->files);
+  mg_free(pool->record);
   for (hc = pool->spare; hc != NULL; hc = next) {
     next = hc->next_spare;
     mg_free(hc);

@@ -96,6 +96,7 @@ struct mg_http_pool {
   uint64_t date_until; /* mgr->now up to which `date` is right */
   char date[40];       /* "Date: …\r\n" */
   unsigned date_len;
+  struct mg_http_record *record; /* for the next request of a listener with an access log */
   struct mg_files *files; /* open ones, when some were served (file_cache.h) */
 };
 

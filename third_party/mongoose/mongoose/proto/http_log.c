@@ -17,12 +17,15 @@
 enum {
   FRONT = 72,  /* {"ts":…,"level":"warning","message":"request" */
   BACK = 144,  /* ,"status":…,"duration_ms":…,"bytes_in":…,"bytes_out":…,"aborted":true} */
+  NAME = 16,   /* ,"user_agent":" */
+  STEP = 256,  /* of a record's size */
   ID_MAX = 128 /* of a request id */
 };
 
 struct mg_http_record {
   uint64_t began; /* ns */
   char *end;      /* of what is written; begins at text + FRONT */
+  size_t size;    /* of text */
   char text[];
 };
 
@@ -44,6 +47,28 @@ static inline char *put(char *p, const char *s, size_t n) {
   return p + n;
 }
 
+/* The same for texts of a few bytes and any number of them, which are not worth a call. */
+static inline char *put_short(char *p, const char *s, size_t n) {
+  uint64_t first, last;
+  uint32_t begin, end;
+  size_t i;
+  if (n > 16) return put(p, s, n);
+  if (n >= 8) {
+    memcpy(&first, s, 8);
+    memcpy(&last, s + n - 8, 8);
+    memcpy(p, &first, 8);
+    memcpy(p + n - 8, &last, 8);
+  } else if (n >= 4) {
+    memcpy(&begin, s, 4);
+    memcpy(&end, s + n - 4, 4);
+    memcpy(p, &begin, 4);
+    memcpy(p + n - 4, &end, 4);
+  } else {
+    for (i = 0; i < n; i++) p[i] = s[i];
+  }
+  return p + n;
+}
+
 static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960"
                             "616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
@@ -62,7 +87,7 @@ static char *put_number(char *p, uint64_t v) {
   } else {
     *--s = (char) ('0' + v);
   }
-  return put(p, s, (size_t) (e - s));
+  return put_short(p, s, (size_t) (e - s));
 }
 
 static bool is_special(unsigned char b) {
@@ -118,12 +143,36 @@ static char *put_special(char *p, struct mg_str s) {
 /* Fields of a record, in their order. */
 enum { CLIENT, METHOD, PATH, QUERY, HOST, AGENT, REFERER, REQUEST_ID, TRACE, PARENT, REFUSED, FIELDS };
 
-static const struct mg_str begins[FIELDS] = {
-#define BEGIN(name) {(char *) (size_t) ",\"" name "\":\"", sizeof(",\"" name "\":\"") - 1}
+static const struct {
+  char text[NAME]; /* so many are written, whatever the length */
+  size_t len;
+} begins[FIELDS] = {
+#define BEGIN(name) {",\"" name "\":\"", sizeof(",\"" name "\":\"") - 1}
     BEGIN("client"),  BEGIN("method"),     BEGIN("path"),     BEGIN("query"),     BEGIN("host"), BEGIN("user_agent"),
     BEGIN("referer"), BEGIN("request_id"), BEGIN("trace_id"), BEGIN("parent_id"), BEGIN("error"),
 #undef BEGIN
 };
+
+/* Most requests are answered at once, so one record serves one after the other. */
+static struct mg_http_record *record_alloc(struct mg_http_pool *pool, size_t size) {
+  struct mg_http_record *r = pool != NULL ? pool->record : NULL;
+  if (r != NULL && r->size >= size) {
+    pool->record = NULL;
+    return r;
+  }
+  size = (size + STEP - 1) / STEP * STEP;
+  r = (struct mg_http_record *) mg_malloc(sizeof(*r) + size);
+  if (r != NULL) r->size = size;
+  return r;
+}
+
+static void record_free(struct mg_http_pool *pool, struct mg_http_record *r) {
+  if (pool != NULL && pool->record == NULL && r->size <= 4 * STEP) {
+    pool->record = r;
+  } else {
+    mg_free(r);
+  }
+}
 
 static struct mg_http_record *record_new(struct mg_connection *c, const struct mg_str *fields) {
   size_t size = FRONT + BACK, special[FIELDS] = {0}, i;
@@ -132,9 +181,9 @@ static struct mg_http_record *record_new(struct mg_connection *c, const struct m
   for (i = 0; i < FIELDS; i++) {
     if (fields[i].len == 0) continue;
     special[i] = specials(fields[i]);
-    size += begins[i].len + text_size(fields[i], special[i]);
+    size += NAME + text_size(fields[i], special[i]);
   }
-  r = (struct mg_http_record *) mg_malloc(sizeof(*r) + size);
+  r = record_alloc(mg_http_pool(c->mgr), size);
   if (r == NULL) {
     c->mgr->stats.log_lost++;
     return NULL;
@@ -143,8 +192,9 @@ static struct mg_http_record *record_new(struct mg_connection *c, const struct m
   p = r->text + FRONT;
   for (i = 0; i < FIELDS; i++) {
     if (fields[i].len == 0) continue;
-    p = put(p, begins[i].buf, begins[i].len);
-    p = special[i] == 0 ? put(p, fields[i].buf, fields[i].len) : put_special(p, fields[i]);
+    memcpy(p, begins[i].text, NAME);
+    p += begins[i].len;
+    p = special[i] == 0 ? put_short(p, fields[i].buf, fields[i].len) : put_special(p, fields[i]);
     *p++ = '"';
   }
   r->end = p;
@@ -270,5 +320,5 @@ void mg_http_log_end(struct mg_connection *c, struct mg_http_xchg *x, bool whole
   if (!whole) e = PUT(e, ",\"aborted\":true");
   *e++ = '}';
   if (c->listener->log != NULL) c->listener->log(c->listener->log_arg, level, mg_str_n(start, (size_t) (e - start)));
-  mg_free(r);
+  record_free(mg_http_pool(c->mgr), r);
 }
