@@ -49,7 +49,7 @@ PyObject *lines_new(PyObject *data, PyObject *ends, Py_ssize_t first, Py_ssize_t
 
 // Large pieces are used again: what malloc gives back to the system and gets anew costs a page fault for each page.
 constexpr size_t spares = 3;
-constexpr Py_ssize_t spare_least = 64 << 10, spare_most = 4 << 20;
+constexpr Py_ssize_t spare_least = 64 << 10, spare_most = 5 << 20;
 std::atomic<PyObject *> spare[spares];  // there may be no lock around us (free-threaded Python)
 
 void keep_spare(PyObject *data) {  // takes over the reference

@@ -93,6 +93,7 @@ PyObject *drain(PyObject *self, PyObject *arg) {
   return list.release();
 }
 
+constexpr size_t last_ones = 64 << 10;  // room behind what is enough, so that the block that exceeds it moves none of the others
 constexpr Py_ssize_t made_here = 32;  // lines that are there already take as long as one that has to be made
 
 PyObject *drain_lines(PyObject *self, PyObject *args) {
@@ -103,7 +104,7 @@ PyObject *drain_lines(PyObject *self, PyObject *args) {
   empty_graveyard(q);
   size_t enough = most < 0 ? 0 : static_cast<size_t>(most), queued = mg_ring_bytes(q->ring);
   LineBuilder out;
-  if (!out.begin(queued < enough ? queued : enough)) return nullptr;
+  if (!out.begin(queued < enough ? queued : enough + last_ones)) return nullptr;
   while (n-- > 0 && out.bytes() < enough) {
     auto *r = static_cast<Record *>(mg_ring_pop(q->ring));
     if (!r) break;

@@ -100,6 +100,12 @@ bool Loop::reraise() {
   return true;
 }
 
+// Out with what was said. Records go before the answers: who has one finds it in the log.
+void Loop::flush() {
+  for (const auto &log : logs) log->flush();
+  mg_mgr_flush(&mgr);
+}
+
 // The lock is held only from the first event for Python to the end of the dispatch.
 int Loop::turn(int ms) {
 #if !PYMONGOOSE_NOGIL  // the lock stays held while we wait, so do not wait for long, and let others have it once a turn
@@ -112,7 +118,6 @@ int Loop::turn(int ms) {
   uint64_t began = mgr.clock;
   if (mg_wakeq_count(mgr.wakeq) > 0) lock();  // what other threads posted is for Python: take it all in one hold
   mg_mgr_dispatch(&mgr);
-  for (const auto &log : logs) log->flush();  // before the answers leave: who has one finds it in the log
   if (!dead_sites.empty()) lock();
   if (locked()) {
     bury_sites();
@@ -121,7 +126,7 @@ int Loop::turn(int ms) {
     if (mgr.interrupted) heed_signals();  // every ring of the wakeup queue looks like one
     unlock();
   }
-  mg_mgr_flush(&mgr);
+  flush();
   busy_ns += mgr.clock - began;
   return after_turn() ? 0 : -1;
 }
@@ -160,7 +165,7 @@ void Loop::close() {
     while (timers) timer_stop(timers);
     mg_mgr_dispatch(&mgr);  // what was posted, and CLOSE events that are owed
     do {
-      mg_mgr_flush(&mgr);
+      flush();
     } while (mgr.line);
     last_stats = mgr.stats;
     mgr.wakeq = nullptr;  // ours from here on: somebody may be posting at this moment

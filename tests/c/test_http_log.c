@@ -1,4 +1,5 @@
 #include "http_helpers.h"
+#include "mongoose/proto/http_conn.h"
 #include "mongoose/proto/http_log.h"
 #include "mongoose/proto/http_static.h"
 #include "mongoose/proto/ws.h"
@@ -129,6 +130,25 @@ LOOP_TEST(what_a_client_writes_stays_one_line_of_json) {
   CHECK(UNTIL(told == 1));
   CHECK(says(0, "\"user_agent\":\"a\\\"b\\\\c\\u0009d\\u00e9\""));
   CHECK(says(0, "\"referer\":\"\xc3\xa9\\\"\""));
+  down(&p);
+}
+
+LOOP_TEST(of_the_memory_of_records_the_largest_serves_the_next_one) {
+  static const char longer[] = "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: "
+                               "\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\"\r\n\r\n";
+  struct peer p = up();
+  const void *small, *large;
+  say(&p, GET("/"));
+  CHECK(UNTIL(told == 1));
+  small = mg_http_pool(&mgr)->record;
+  say(&p, longer);
+  CHECK(UNTIL(told == 2));
+  large = mg_http_pool(&mgr)->record;
+  CHECK(small != NULL && large != NULL && large != small);
+  say(&p, GET("/"));
+  say(&p, longer);
+  CHECK(UNTIL(told == 4));
+  CHECK(mg_http_pool(&mgr)->record == large);
   down(&p);
 }
 

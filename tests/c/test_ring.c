@@ -132,6 +132,11 @@ TEST(a_consumer_that_dozes_is_woken_when_the_ring_is_half_full_or_has_no_room) {
   CHECK_INT(mg_ring_push(r, item(5), 11), MG_RING_FULL); /* for want of bytes */
   CHECK(mg_ring_rouse(r));
   CHECK(!mg_ring_rouse(r));
+  while (mg_ring_pop(r) != NULL) continue;
+  mg_ring_doze(r);
+  CHECK_INT(mg_ring_push(r, item(1), 4), MG_RING_PUSHED);
+  CHECK_INT(mg_ring_push(r, item(2), 1), MG_RING_WAKE); /* half of the bytes */
+  CHECK_INT(mg_ring_push(r, item(3), 5), MG_RING_PUSHED);
   mg_ring_free(r);
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import eventually
 from helpers import run_program
 
 import pymongoose
@@ -345,6 +346,37 @@ def test_what_is_evicted_of_a_turn_is_counted_event_by_event() -> None:
     assert counters["accepted"] == size + 1
     assert 1 <= counters["evicted"] <= 64  # a block, whose size depends on how the requests arrived
     assert counters["queued"] == len(events) == size + 1 - counters["evicted"]
+
+
+def test_an_answer_given_behind_the_handlers_of_a_turn_is_in_the_queue_before_it_leaves() -> None:
+    class Last:
+        """What a connection takes along when it goes, which is when its turn is over."""
+
+        def __del__(self) -> None:
+            self.reply.reply(200, "late")
+
+    last: list[Last] = []
+
+    def answer(conn: Any, ev: int, data: Any) -> None:
+        if ev != MG_EV_HTTP_MSG:
+            return
+        if data.uri == "/waits":
+            last.append(Last())
+            last[0].reply = conn.defer()
+        else:
+            conn.userdata = last.pop()
+            conn.reply(200, "")
+            conn.close()
+
+    with Pipeline([Kept()]) as log:
+        pass
+    with logging_to(log, answer) as client:
+        client.sendall(b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n")
+        eventually(lambda: last)
+        with socket.create_connection(client.getpeername(), 10) as other:
+            ask(other, ["/ends"])
+        assert client.recv(1000).endswith(b"late")
+        assert [e["path"] for e in events_in(log)] == ["/ends", "/waits"]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="warns about forks beside threads")

@@ -128,14 +128,18 @@ static bool has_room(const struct mg_ring *r, uint64_t load, uint64_t n, uint64_
 }
 
 /* By compare-and-swap rather than by adding and taking back: a large item that is being refused must not make a small one that fits be
- * refused as well. Items there are then; 0: there is no room. */
+ * refused as well. The load then; 0: there is no room. */
 static uint64_t take_room(struct mg_ring *r, uint64_t n, uint64_t bytes) {
   uint64_t load = __atomic_load_n(&r->load, __ATOMIC_RELAXED), after;
   do {
     if (!has_room(r, load, n, bytes)) return 0;
     after = load + load_of(n, bytes);
   } while (!__atomic_compare_exchange_n(&r->load, &load, after, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-  return items_of(after);
+  return after;
+}
+
+static bool half_full(const struct mg_ring *r, uint64_t load) {
+  return items_of(load) >= r->max_items / 2 || bytes_of(load) >= r->max_bytes / 2;
 }
 
 enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes) {
@@ -143,10 +147,10 @@ enum mg_ring_fate mg_ring_push(struct mg_ring *r, void *item, size_t bytes) {
 }
 
 enum mg_ring_fate mg_ring_push_many(struct mg_ring *r, void *item, size_t n, size_t bytes) {
-  uint64_t items = take_room(r, n, bytes), tail, turn, empty;
+  uint64_t load = take_room(r, n, bytes), tail, turn, empty;
   struct slot *s;
   int armed;
-  if (items == 0) return MG_RING_FULL;
+  if (load == 0) return MG_RING_FULL;
   if (n > 1) __atomic_fetch_add(&r->extra, n - 1, __ATOMIC_SEQ_CST); /* before it can be popped */
   tail = __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE);
   for (;;) {
@@ -164,7 +168,7 @@ enum mg_ring_fate mg_ring_push_many(struct mg_ring *r, void *item, size_t n, siz
   s->load = load_of(n, bytes);
   __atomic_store_n(&s->turn, empty + 1, __ATOMIC_SEQ_CST); /* an exchange on x86: the fence before the look at `armed` */
   armed = __atomic_load_n(&r->armed, __ATOMIC_SEQ_CST);
-  if (armed == AWAKE || (armed == DOZING && items < r->max_items / 2)) return MG_RING_PUSHED;
+  if (armed == AWAKE || (armed == DOZING && !half_full(r, load))) return MG_RING_PUSHED;
   return mg_ring_rouse(r) ? MG_RING_WAKE : MG_RING_PUSHED;
 }
 

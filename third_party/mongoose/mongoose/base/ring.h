@@ -1,8 +1,8 @@
 /* ring.h - a bounded queue of pointers: any number of threads push, any number pop, none holds a lock.
  *
  * Both bounds are exact: never more than max_items are in it, nor more than max_bytes (each pointer says how many items, and bytes, it
- * counts for). Order is kept for each pusher. One consumer may sleep: it announces that (mg_ring_arm), and the first push after that says "wake it"; or it
- * dozes, to look again by itself before long, and is woken only when the ring gets half full.
+ * counts for). Order is kept for each pusher. One consumer may sleep: it announces that (mg_ring_arm), and the first push after that says
+ * "wake it"; or it dozes, to look again by itself before long, and is woken only when the ring gets half full, by items or by bytes.
  * A ring of millions costs address space; its pages come as they are used.
  */
 #pragma once

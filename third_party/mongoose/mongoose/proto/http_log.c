@@ -167,11 +167,12 @@ static struct mg_http_record *record_alloc(struct mg_http_pool *pool, size_t siz
 }
 
 static void record_free(struct mg_http_pool *pool, struct mg_http_record *r) {
-  if (pool != NULL && pool->record == NULL && r->size <= 4 * STEP) {
+  struct mg_http_record *other = pool != NULL ? pool->record : NULL;
+  if (pool != NULL && r->size <= 4 * STEP && (other == NULL || other->size < r->size)) { /* a small one is not to stand in the way */
     pool->record = r;
-  } else {
-    mg_free(r);
+    r = other;
   }
+  mg_free(r);
 }
 
 static struct mg_http_record *record_new(struct mg_connection *c, const struct mg_str *fields) {
