@@ -398,6 +398,17 @@ def test_a_processor_or_route_that_wants_to_exit_costs_its_event_and_no_other(wh
     assert accounts_for(log, 10).dropped == {f"{where}_error": 1}
 
 
+def test_what_is_left_of_long_lines_by_a_full_slice_does_not_wait_for_the_next_look(monkeypatch):
+    monkeypatch.setattr(_worker, "LINES_BYTES", 1000)
+    monkeypatch.setattr(_worker, "LINGER", (60.0, 60.0))
+    sink = Lines()
+    log = Pipeline([sink])
+    log.queue.set_state("open")
+    assert all(log.emit("m", text="x" * 1000) for _ in range(_worker.FIRST - 2))
+    with log:
+        eventually(lambda: sink.got == _worker.FIRST - 2)
+
+
 class LeavesOnce(Lines):
     left = False
 

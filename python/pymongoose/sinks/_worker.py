@@ -262,8 +262,11 @@ class Worker:
         else:
             batch = self.queue.drain(size)
         n = len(batch)
-        # Of lines the last ones may be many, and those that came meanwhile may wait.
-        self._more = len(self.queue) >= size if isinstance(batch, Lines) else n >= size
+        if isinstance(batch, Lines):
+            # The last ones may be many, and those that came meanwhile may wait.
+            self._more = len(self.queue) >= size or batch.nbytes >= LINES_BYTES
+        else:
+            self._more = n >= size
         if not self._more:
             self._emptied = time.monotonic()
         if n:
