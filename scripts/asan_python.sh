@@ -20,7 +20,7 @@ for lib in libasan.so libubsan.so libstdc++.so; do preload+="$("${CC:-gcc}" -pri
 
 tests=()
 for name in event_queue http_errors http_limits http_malformed http_message http_pipelining http_raw_answers http_reply http_server \
-  http_streaming json lifetimes native_routes tcp_udp_unix timers util wakeup worker_pool; do
+  http_streaming json lifetimes native_routes pool_answers pool_futures pool_limits tcp_udp_unix timers util wakeup worker_pool; do
   tests+=("tests/python/test_$name.py")
 done
 LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$site PYTHONMALLOC=malloc \

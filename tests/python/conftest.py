@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import pymongoose
-from pymongoose import Connection, Manager
+from pymongoose import Connection, Manager, WorkerPool
 
 DEADLINE = 15.0  # seconds after which a test gives up; never waited for when all is well
 
@@ -134,6 +134,40 @@ def apart(tmp_path: Path) -> list[str]:
         if subprocess.run([*prefix, *mount], check=False, capture_output=True).returncode == 0:
             return prefix
     pytest.skip("nobody may mount here, not even in a namespace of one's own")
+
+
+# -- work for pools --
+
+
+class Gate:
+    """Work that says when it began and ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.began, self.open = threading.Semaphore(0), threading.Event()
+        self.done = 0
+
+    def __call__(self, *args: object) -> str:
+        self.began.release()
+        assert self.open.wait(DEADLINE)
+        self.done += 1
+        return "gate"
+
+    def wait(self) -> None:
+        assert self.began.acquire(timeout=DEADLINE)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    g = Gate()
+    yield g
+    g.open.set()
+
+
+@pytest.fixture
+def pool() -> Iterator[Callable[..., WorkerPool]]:
+    """pool(workers, ...) -> WorkerPool, shut down at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *a, **k: stack.enter_context(WorkerPool(*a, **k))
 
 
 # -- raw sockets --

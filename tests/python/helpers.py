@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from conftest import DEADLINE
+from conftest import DEADLINE, on_http
 
-from pymongoose import Manager
+from pymongoose import Connection, Manager
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -59,6 +59,11 @@ def poll_until(mgr: Manager, predicate: Callable[[], Any]) -> Any:
         assert time.monotonic() < end, "it never came to be"
         mgr.poll(20)
     return value
+
+
+def offloading(fn: Callable[..., Any], **how: Any) -> Callable[[Connection, int, Any], None]:
+    """A handler that has each request answered by fn(request), in the pool."""
+    return on_http(lambda conn, msg: conn.offload(fn, msg, **how))
 
 
 def collect() -> None:

@@ -116,7 +116,7 @@ LIMITS = {
     "send_timeout": (30.0, "reset", "test_http_limits.test_peer_that_does_not_read_is_reset"),
     "connect_timeout": (10.0, "error", "test_client.test_time_is_up"),
     "tls_timeout": (10.0, "error", "test_tls.test_a_slow_handshake_is_ended"),
-    "half_close": (False, "gone", "test_worker_pool.test_a_queued_job_of_a_client_that_left_never_runs"),
+    "half_close": (False, "gone", "test_pool_limits.test_a_queued_job_of_a_client_that_left_never_runs"),
     "max_recv": (3 << 20, "waits", "test_tcp_udp_unix.test_unread_input_beyond_max_recv_pauses_reading_and_loses_nothing"),
     "send_high": (4 << 20, "full", "test_http_streaming.test_client_that_stops_reading_is_bounded_and_served_to_the_end_when_it_reads"),
     "send_low": (1 << 20, "on_drain", "test_http_streaming.test_client_that_stops_reading_is_bounded_and_served_to_the_end_when_it_reads"),
@@ -138,7 +138,7 @@ LIMITS = {
     "JSON: depth": (64, "no value", "test_json.test_nesting_without_end_is_no_value_and_no_crash"),
     "static files: ranges": (16, "200", "test_static_files.test_several_ranges_are_a_multipart"),
     "workers: queue": (1024, "503", "test_http_limits.test_full_worker_queue_is_503_with_retry_after"),
-    "workers: wait": (30.0, "503", "test_worker_pool.test_max_wait_gives_up_stale_jobs"),
+    "workers: wait": (30.0, "503", "test_pool_limits.test_max_wait_gives_up_stale_jobs"),
 }
 TABLE = {
     "CVE-2023-34188 negative length": ["smuggling-cve-2023-34188-negative-length"],
