@@ -1,13 +1,17 @@
-"""For tests of sinks: spools opened and drained, a receiver that is down or up, a small disk."""
+"""For tests of sinks: spools opened and drained, a receiver that is down or up, sinks that keep what pipelines give them."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pymongoose.sinks import BatchedSink, Retry, Spool
+from pymongoose.sinks import BatchedSink, PipelineStats, Retry, Sink, Spool
+
+DEADLINE = 30.0
 
 
 def lines(*numbers: int) -> list[bytes]:
@@ -48,3 +52,70 @@ class Receiver(BatchedSink):
     @property
     def numbers(self) -> list[int]:
         return [json.loads(line)["n"] for batch in self.got.values() for line in batch]
+
+
+class Kept(Sink):
+    """Keeps what it gets; `gate` holds it up while it is not set."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.events: list[dict[str, Any]] = []
+        self.gate: asyncio.Event | None = None
+        self.starts = self.stops = 0
+
+    async def start(self) -> None:
+        self.starts += 1
+
+    async def write(self, event: dict[str, Any]) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        self.events.append(event)
+
+    async def stop(self) -> None:
+        self.stops += 1
+
+
+class KeptLines(Sink):
+    accepts = "json"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.lines: list[bytes] = []
+
+    def offer(self, events: Sequence[dict[str, Any]], lines: Sequence[bytes]) -> int:
+        self.lines += lines
+        self._sent += len(lines)
+        return len(lines)
+
+
+class Held(Kept):
+    """Delivers nothing before `open` is set."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.open = threading.Event()
+        self.busy = threading.Event()
+
+    async def write(self, event: dict[str, Any]) -> None:
+        self.busy.set()
+        while not self.open.is_set():
+            await asyncio.sleep(0.001)
+        self.events.append(event)
+
+
+class Only:
+    """A route: the sink gets what `matches` wants."""
+
+    def __init__(self, sink: Sink, matches: Callable[[dict[str, Any]], bool]) -> None:
+        self.sink = sink
+        self.matches = matches
+
+
+def is_error(event: dict[str, Any]) -> bool:
+    return bool(event["level"] == "error")
+
+
+def adds_up(stats: PipelineStats) -> bool:
+    return stats.deliveries == stats.sent + stats.spooled + stats.pending + stats.filtered + sum(
+        stats.dropped.values()
+    )
