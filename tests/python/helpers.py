@@ -52,6 +52,11 @@ def run_program(code: str, *args: str) -> str:
     return finish(program(code, *args))
 
 
+def port_of(listener: Connection) -> int:
+    assert listener.local_addr is not None
+    return listener.local_addr[1]
+
+
 def poll_until(mgr: Manager, predicate: Callable[[], Any]) -> Any:
     """Poll until predicate() is true; its value."""
     end = time.monotonic() + DEADLINE
