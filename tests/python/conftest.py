@@ -7,6 +7,7 @@ server meets.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from static_helpers import TEXT
 
 import pymongoose
 from pymongoose import Connection, Manager, WorkerPool
@@ -371,6 +373,46 @@ def eventually(predicate: Callable[[], Any]) -> Any:
         assert time.monotonic() < end, "it never came to be"
         time.sleep(0)  # give up the lock
     return value
+
+
+# -- folders --
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder to serve, with secrets beside it."""
+    (tmp_path / "secret.txt").write_bytes(b"SECRET")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "secret.txt").write_bytes(b"SECRET")
+    folder = tmp_path / "public"
+    folder.mkdir()
+    (folder / "index.html").write_bytes(b"<h1>index</h1>\n")
+    (folder / "text.txt").write_bytes(TEXT)
+    (folder / "empty.css").write_bytes(b"")
+    (folder / "big.bin").write_bytes(os.urandom(300_001))
+    (folder / "sub").mkdir()
+    (folder / "sub" / "page.html").write_bytes(b"<p>page</p>")
+    (folder / ".env").write_bytes(b"SECRET")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_bytes(b"SECRET")
+    return folder
+
+
+@pytest.fixture(params=["serve", "serve_dir"])
+def site(
+    request: pytest.FixtureRequest, serve: Callable[..., Served], root: Path
+) -> Callable[..., Served]:
+    """A server of `root`, natively and through a handler."""
+
+    def make(**options: Any) -> Served:
+        if request.param == "serve":
+            server = serve(on_http(lambda conn, msg: conn.reply(299, "python")))
+            server.listener.serve("/", root, **options)
+        else:
+            server = serve(on_http(lambda conn, msg: conn.serve_dir(msg, root, **options)))
+        return server
+
+    return make
 
 
 @pytest.fixture

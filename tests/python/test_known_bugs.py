@@ -77,7 +77,7 @@ REPORTS = {
     "CVE-2026-5246, 73251 forged client": "test_tls_edges.test_cve_2026_5246_no_forged_client_comes_in",
     "CVE-2026-73253 wildcard over labels": "test_tls_trust.test_our_client_refuses_a_wildcard_over_two_labels",
     "CVE-2026-73258 lone CR or LF in a part": "test_known_bugs.test_cve_2026_73258_lone_cr_or_lf_in_a_part",
-    "GHSA-h7m9-764r-7x4x includes outside": "test_static_files.test_includes_are_put_in_and_stay_inside",
+    "GHSA-h7m9-764r-7x4x includes outside": "test_static_paths.test_includes_are_put_in_and_stay_inside",
     "GHSA-h7m9-764r-7x4x in C": "c.http_ssi.nothing_outside_is_included",
     "CVE-2020-25756 odd fields": "fuzz.http_parse",
     "CVE-2017-7185, 2018-20355, 2018-10945 no boundary": "test_known_bugs.test_cve_2018_10945_multipart_without_a_boundary",
@@ -85,7 +85,7 @@ REPORTS = {
     "CVE-2021-26528: WebSocket": "c.ws_read.running_out_of_memory_in_a_message_ends_with_1011_or_nothing_at_all",
     "CVE-2021-26528: files": "c.http_static.without_memory_it_says_so_or_ends",
     "CVE-2021-26528: answers put off": "c.http_xchg.any_allocation_of_the_queue_may_fail",
-    "aiohttp 2024-23334 r links": "test_static_files.test_no_path_leads_out_of_the_root",
+    "aiohttp 2024-23334 r links": "test_static_paths.test_no_path_leads_out_of_the_root",
     "aiohttp 2024-30251 r multipart without end": "c.multipart.cut_forms_are_refused",
     "aiohttp 2025-69223 r bomb": "test_client_malformed.test_a_bomb_is_defused",
     "websockets 2018-1000518 r bomb": "test_websocket_closing.test_a_message_that_is_too_big_is_1009",
@@ -97,7 +97,7 @@ REPORTS = {
     "uvicorn 2020-7695 r field injection": "test_known_bugs.test_header_values_cannot_end_their_line",
     "werkzeug 2023-25577 r, starlette 2024-47874 r parts": "c.multipart.the_1001st_part_is_413",
     "werkzeug 2023-46136 r, python-multipart 2024-53981 r slow search": "c.multipart.no_content_takes_longer_than_linear_time",
-    "starlette 2025-62727 r, httpd 2011-3192 r ranges": "test_static_files.test_several_ranges_are_a_multipart",
+    "starlette 2025-62727 r, httpd 2011-3192 r ranges": "test_static_conditions.test_several_ranges_are_a_multipart",
 }
 # Each limit: its default, what becomes of those beyond, and the test that says so.
 LIMITS = {
@@ -136,7 +136,7 @@ LIMITS = {
     "multipart: parts": (1000, "413", "c.multipart.the_1001st_part_is_413"),
     "multipart: head of a part": (8192, "400", "c.multipart.a_head_of_8_kib_is_the_most"),
     "JSON: depth": (64, "no value", "test_json.test_nesting_without_end_is_no_value_and_no_crash"),
-    "static files: ranges": (16, "200", "test_static_files.test_several_ranges_are_a_multipart"),
+    "static files: ranges": (16, "200", "test_static_conditions.test_several_ranges_are_a_multipart"),
     "workers: queue": (1024, "503", "test_http_limits.test_full_worker_queue_is_503_with_retry_after"),
     "workers: wait": (30.0, "503", "test_pool_limits.test_max_wait_gives_up_stale_jobs"),
 }
