@@ -6,11 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pymongoose.sinks import (
-    BatchedSink,
-    Retry,
-    Sink,
-)
+from pymongoose.sinks import BatchedSink, Retry, Sink
 
 FAST = Retry(base=0.0)
 

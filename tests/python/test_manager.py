@@ -8,13 +8,7 @@ from conftest import DEADLINE, eventually, get, on_http, read_answer
 from helpers import REQUEST, poll_until, port_of
 
 import pymongoose
-from pymongoose import (
-    MG_EV_ACCEPT,
-    MG_EV_CLOSE,
-    MG_EV_HTTP_MSG,
-    MG_EV_OPEN,
-    Manager,
-)
+from pymongoose import MG_EV_ACCEPT, MG_EV_CLOSE, MG_EV_HTTP_MSG, MG_EV_OPEN, Manager
 
 # -- open and close --
 

@@ -8,10 +8,7 @@ import pytest
 from conftest import DEADLINE, Until, eventually, on_http, read_all, read_answer
 from helpers import REQUEST, finish, port_of, program
 
-from pymongoose import (
-    ConnectionClosed,
-    Manager,
-)
+from pymongoose import ConnectionClosed, Manager
 
 # -- signals --
 

@@ -11,12 +11,7 @@ import pytest
 from conftest import DEADLINE, eventually, get, on_http
 from helpers import collect, open_fds, poll_until, port_of
 
-from pymongoose import (
-    MG_EV_CLOSE,
-    MG_EV_HTTP_MSG,
-    MG_EV_OPEN,
-    Manager,
-)
+from pymongoose import MG_EV_CLOSE, MG_EV_HTTP_MSG, MG_EV_OPEN, Manager
 
 # -- statistics --
 

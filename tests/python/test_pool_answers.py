@@ -9,12 +9,7 @@ import pytest
 from conftest import DEADLINE, Until, eventually, get, on_http, parse_all, read_all, read_answer
 from helpers import REQUEST, offloading
 
-from pymongoose import (
-    MG_EV_HTTP_MSG,
-    MongooseError,
-    Response,
-    WorkerPool,
-)
+from pymongoose import MG_EV_HTTP_MSG, MongooseError, Response, WorkerPool
 
 # -- results become replies --
 

@@ -13,9 +13,7 @@ import pytest
 from conftest import DEADLINE, Until, eventually, get, on_http, read_answer
 from helpers import REQUEST, offloading, program
 
-from pymongoose import (
-    Job,
-)
+from pymongoose import Job
 
 # -- a Job is a Future --
 

@@ -9,11 +9,7 @@ import pytest
 from conftest import DEADLINE, Until, eventually, get, on_http, read_answer
 from helpers import REQUEST, offloading
 
-from pymongoose import (
-    QueueFull,
-    TimedOut,
-    WorkerPool,
-)
+from pymongoose import QueueFull, TimedOut, WorkerPool
 
 # -- too slow, too many --
 

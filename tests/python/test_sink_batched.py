@@ -9,11 +9,7 @@ from typing import Any
 import pytest
 from batch_helpers import Kept, event, put
 
-from pymongoose.sinks import (
-    BatchedSink,
-    DrainResult,
-    Pipeline,
-)
+from pymongoose.sinks import BatchedSink, DrainResult, Pipeline
 
 # -- a batch leaves --
 

@@ -11,11 +11,7 @@ import pytest
 from batch_helpers import Kept, event, put
 
 from pymongoose import MongooseError
-from pymongoose.sinks import (
-    BatchedSink,
-    DrainResult,
-    Pipeline,
-)
+from pymongoose.sinks import BatchedSink, DrainResult, Pipeline
 
 # -- a full buffer --
 

@@ -9,15 +9,7 @@ from typing import Any
 
 from batch_helpers import Kept, event, put
 
-from pymongoose.sinks import (
-    Breaker,
-    DrainResult,
-    Partial,
-    Rejected,
-    Retry,
-    RetryLater,
-    Spool,
-)
+from pymongoose.sinks import Breaker, DrainResult, Partial, Rejected, Retry, RetryLater, Spool
 from pymongoose.sinks._retry import Circuit
 
 # -- sends that fail --

@@ -23,11 +23,7 @@ from ws_helpers import (
     text,
 )
 
-from pymongoose import (
-    MG_EV_HTTP_MSG,
-    Deflate,
-    Manager,
-)
+from pymongoose import MG_EV_HTTP_MSG, Deflate, Manager
 
 SIZES = [0, 1, 125, 126, 127, 4096, 65535, 65536, 300_000]
 

@@ -21,12 +21,7 @@ from ws_helpers import (
     frame,
 )
 
-from pymongoose import (
-    WEBSOCKET_OP_PING,
-    ConnectionClosed,
-    Limits,
-    WsLimits,
-)
+from pymongoose import WEBSOCKET_OP_PING, ConnectionClosed, Limits, WsLimits
 
 # -- control frames --
 

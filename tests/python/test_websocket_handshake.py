@@ -3,23 +3,9 @@
 import pytest
 import websockets
 from conftest import DEADLINE, Until, read_answer
-from ws_helpers import (
-    ACCEPT,
-    BINARY,
-    TEXT,
-    UPGRADE,
-    RawClient,
-    WsHandler,
-    dial,
-    echo,
-    frame,
-)
+from ws_helpers import ACCEPT, BINARY, TEXT, UPGRADE, RawClient, WsHandler, dial, echo, frame
 
-from pymongoose import (
-    MG_EV_HTTP_MSG,
-    MG_EV_WS_OPEN,
-    HttpMessage,
-)
+from pymongoose import MG_EV_HTTP_MSG, MG_EV_WS_OPEN, HttpMessage
 
 
 def test_the_handshake_is_that_of_the_rfc(serve):

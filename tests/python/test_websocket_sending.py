@@ -5,12 +5,7 @@ import threading
 
 import pytest
 from conftest import DEADLINE, Until, eventually
-from ws_helpers import (
-    RawClient,
-    WsHandler,
-    dial,
-    echo,
-)
+from ws_helpers import RawClient, WsHandler, dial, echo
 
 from pymongoose import (
     MG_EV_HTTP_MSG,

@@ -9,10 +9,7 @@ import pytest
 from conftest import DEADLINE, eventually, get, on_http, read_all, read_answer
 from helpers import REQUEST, offloading, poll_until, run_program
 
-from pymongoose import (
-    Manager,
-    WorkerPool,
-)
+from pymongoose import Manager, WorkerPool
 
 # -- the pool itself --
 
