@@ -46,7 +46,11 @@ tsan: $(STAMPS)/venv
 
 ## asan-python: the Python tests of the extension, under AddressSanitizer and UndefinedBehaviorSanitizer
 asan-python: $(STAMPS)/venv $(STAMPS)/extra-test
-	$(UNRANDOMIZED) bash scripts/asan_python.sh $(BIN)/python $(ARGS)
+	$(UNRANDOMIZED) bash scripts/sanitized_python.sh address $(BIN)/python $(ARGS)
+
+## tsan-python: the same, under ThreadSanitizer
+tsan-python: $(STAMPS)/venv $(STAMPS)/extra-test
+	$(UNRANDOMIZED) bash scripts/sanitized_python.sh thread $(BIN)/python $(ARGS)
 
 ## lint: ruff, formatting, and types
 lint: ruff types

@@ -102,8 +102,12 @@ bool Loop::reraise() {
 
 // Out with what was said. Records go before the answers: who has one finds it in the log.
 void Loop::flush() {
-  for (const auto &log : logs) log->flush();
+  flush_logs();
   mg_mgr_flush(&mgr);
+}
+
+void Loop::flush_logs() {
+  for (const auto &log : logs) log->flush();
 }
 
 // The lock is held only from the first event for Python to the end of the dispatch.
@@ -127,7 +131,7 @@ int Loop::turn(int ms) {
     unlock();
   }
   flush();
-  busy_ns += mgr.clock - began;
+  mg_count(&busy_ns, mgr.clock - began);
   return after_turn() ? 0 : -1;
 }
 

@@ -104,6 +104,7 @@ struct Loop {
   bool open();                     // false with an exception
   int turn(int ms);                // -1 with an exception set
   void flush();                    // of records of access logs, and of output
+  void flush_logs();
   bool run(int ms);                // until stop; false with an exception
   bool serve_waiting();            // before the poller leaves: answer call_sync of other threads; false with an exception
   void close();                    // all connections, with their CLOSE events

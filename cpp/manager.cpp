@@ -332,29 +332,29 @@ py::object timer_add(Loop &l, double ms, py::object callback, bool repeat, bool 
 py::dict stats(Loop &l) {
   const mg_stats &s = l.closed ? l.last_stats : l.mgr.stats;
   py::dict d;
-  d["connections"] = s.connections;
-  d["accepted"] = s.accepted;
-  d["requests"] = s.requests;
-  d["responses_4xx"] = s.responses_4xx;
-  d["responses_5xx"] = s.responses_5xx;
-  d["bytes_in"] = s.bytes_in;
-  d["bytes_out"] = s.bytes_out;
-  d["errors"] = s.errors;
-  d["timeouts"] = s.timeouts;
-  d["refused"] = s.refused;
-  d["proxy_errors"] = s.proxy_errors;
-  d["accept_pauses"] = s.accept_pauses;
+  d["connections"] = mg_counted(&s.connections);
+  d["accepted"] = mg_counted(&s.accepted);
+  d["requests"] = mg_counted(&s.requests);
+  d["responses_4xx"] = mg_counted(&s.responses_4xx);
+  d["responses_5xx"] = mg_counted(&s.responses_5xx);
+  d["bytes_in"] = mg_counted(&s.bytes_in);
+  d["bytes_out"] = mg_counted(&s.bytes_out);
+  d["errors"] = mg_counted(&s.errors);
+  d["timeouts"] = mg_counted(&s.timeouts);
+  d["refused"] = mg_counted(&s.refused);
+  d["proxy_errors"] = mg_counted(&s.proxy_errors);
+  d["accept_pauses"] = mg_counted(&s.accept_pauses);
   d["handler_errors"] = l.handler_errors;
   d["slow_handlers"] = l.slow_handlers;
-  d["wakeups"] = s.wakeups;
+  d["wakeups"] = mg_counted(&s.wakeups);
   d["wakeups_refused"] = l.posted_refused.load();
   d["queue_messages"] = l.closed ? 0 : mg_wakeq_count(l.wakeq);
   d["queue_bytes"] = l.closed ? 0 : mg_wakeq_bytes(l.wakeq);
-  d["ws_messages_in"] = s.ws_in;
-  d["ws_messages_out"] = s.ws_out;
-  d["ws_dropped"] = s.ws_dropped;
-  d["turns"] = s.turns;
-  d["busy_seconds"] = static_cast<double>(l.busy_ns) / 1e9;
+  d["ws_messages_in"] = mg_counted(&s.ws_in);
+  d["ws_messages_out"] = mg_counted(&s.ws_out);
+  d["ws_dropped"] = mg_counted(&s.ws_dropped);
+  d["turns"] = mg_counted(&s.turns);
+  d["busy_seconds"] = static_cast<double>(mg_counted(&l.busy_ns)) / 1e9;
   d["lock_wait_seconds"] = static_cast<double>(l.lock_wait_ns) / 1e9;
   d["lock_takes"] = l.lock_takes;
   return d;
@@ -473,9 +473,11 @@ void bind_manager(py::module_ &m) {
            "int: readable when poll(0) would find something, to live inside another event loop; -1 if the system cannot.\n\n"
            "Call timeout() after each poll(0): only from then on do posts of other threads make it readable.")
       .def("timeout", [](Manager &s) -> py::object {
-             int ms = s.loop->closed ? -1 : mg_mgr_timeout(&s.loop->mgr);
+             bool idle = s.loop->closed || (s.loop->polling.load() && !s.loop->on_thread());  // its timers are the poller's
+             int ms = idle ? -1 : mg_mgr_timeout(&s.loop->mgr);
              return ms < 0 ? py::object(py::none()) : py::float_(ms / 1000.0);
-           }, "float | None: seconds until poll(0) is due although fileno() is not readable (timers, deadlines).")
+           }, "float | None: seconds until poll(0) is due although fileno() is not readable (timers, deadlines). None: nothing is, the manager is closed,\n"
+           "or another thread is polling it.")
       .def_property_readonly("wakeup_id", [](Manager &s) { return s.loop->closed || s.loop->mgr.pipe < 0 ? 0 : s.loop->mgr.pipe; },
                              "int: descriptor of the wakeup queue, 0 when wakeups are off.")
       .def_property_readonly("closed", [](Manager &s) { return s.loop->closed.load(); }, "bool")

@@ -98,6 +98,7 @@ void Polling::leave() {
 // Signal handlers of Python run here; what they raise leaves poll().
 void Loop::heed_signals() {
   mgr.interrupted = false;
+  flush_logs();  // a handler of SIGTERM may stop their pipeline
   empty_pipe(signal_pipe[0]);
   if (PyErr_CheckSignals() == 0) return;
   if (pending_type) {

@@ -23,6 +23,7 @@ from static_helpers import TEXT
 
 import pymongoose
 from pymongoose import Connection, Manager, WorkerPool
+from pymongoose.sinks import _courier
 
 DEADLINE = 15.0  # seconds after which a test gives up; never waited for when all is well
 
@@ -95,6 +96,12 @@ class Served:
         assert not self.thread.is_alive(), "the loop did not end"
         if self.failure is not None:
             raise self.failure
+
+
+@pytest.fixture(autouse=True)
+def complaints() -> None:
+    """A test is not silent about what one before it complained about in the same second."""
+    _courier._complained.clear()
 
 
 @pytest.fixture

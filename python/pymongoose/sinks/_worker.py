@@ -80,7 +80,7 @@ class Worker:
         self._slice = FIRST
         self._more = False  # the last step left a slice behind
         self._spools = backlog is not None or any(o.spools for o in outlets)
-        patience = min((getattr(o.sink, "batch_timeout", 0.0) for o in outlets), default=0.0)
+        patience = min((getattr(o.sink, "batch_timeout", None) or 0.0 for o in outlets), default=0.0)
         self._linger = max(LINGER[0], min(LINGER[1], patience / 2))
         self._bell = Bell()  # the queue's descriptor, when it is armed, flush() and stop() ring it
         self._starting: list[asyncio.Task[None]] = []

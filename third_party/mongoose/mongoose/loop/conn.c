@@ -70,7 +70,7 @@ static void link_in(struct mg_connection *c) {
   if (c->next != NULL) c->next->prev = c;
   mgr->conns = c;
   mgr->nconns++;
-  mgr->stats.connections++;
+  mg_count(&mgr->stats.connections, 1);
 }
 
 static void link_out(struct mg_connection *c) {
@@ -82,7 +82,7 @@ static void link_out(struct mg_connection *c) {
   if (c->next != NULL) c->next->prev = c->prev;
   c->next = c->prev = NULL;
   c->mgr->nconns--;
-  c->mgr->stats.connections--;
+  mg_count(&c->mgr->stats.connections, (uint64_t) -1);
 }
 
 /* Kept, not freed: a poller may still name it for a moment, while a process being started holds a copy of the descriptor. */
@@ -206,7 +206,7 @@ static void report(struct mg_connection *c, int status, const char *fmt, va_list
   MG_ERROR(("%lu %s", c->id, text));
   c->is_closing = 1;
   c->status = status;
-  c->mgr->stats.errors++;
+  mg_count(&c->mgr->stats.errors, 1);
   mg_touch(c);
   mg_call(c, MG_EV_ERROR, text);
 }

@@ -168,7 +168,8 @@ struct mg_connection {
   void *proxied;           /* what the preface told, one block of memory */
 };
 
-/* Counters, cheap enough to be always on. Written by the loop thread; other threads may read a slightly old number. */
+/* Counters, cheap enough to be always on. Written by the loop thread; other threads may read a slightly old number,
+ * by mg_counted(). */
 struct mg_stats {
   uint64_t accepted, connections, requests, responses_4xx, responses_5xx, bytes_in, bytes_out;
   uint64_t errors;   /* MG_EV_ERROR raised */
@@ -183,6 +184,15 @@ struct mg_stats {
   uint64_t ws_slow;       /* slow members closed */
   uint64_t log_lost;      /* records of the access log for which there was no memory */
 };
+
+/* The loop's thread, the only one that writes them. */
+static inline void mg_count(uint64_t *counter, uint64_t n) {
+  __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t mg_counted(const uint64_t *counter) { /* any thread */
+  return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
 
 #define MG_OUT_POOL 256 /* send buffers kept for reuse */
 

@@ -78,7 +78,7 @@ void mg_connect_done(struct mg_connection *c) {
 void mg_connect_late(struct mg_connection *c) {
   char err[MG_SOCK_ERR];
   if (c->is_connecting && try_next(c, err)) return;
-  c->mgr->stats.timeouts++;
+  mg_count(&c->mgr->stats.timeouts, 1);
   mg_error_as(c, MG_ETIMEDOUT, c->is_resolving ? "host name lookup timed out" : "connect timed out");
 }
 

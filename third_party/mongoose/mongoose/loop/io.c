@@ -129,7 +129,7 @@ static void failed(struct mg_connection *c, int err) {
 /* ---- what must be said first ---- */
 
 static void refuse_preface(struct mg_connection *c) {
-  c->mgr->stats.proxy_errors++;
+  mg_count(&c->mgr->stats.proxy_errors, 1);
   c->is_closing = 1;
   mg_touch(c);
 }
@@ -159,13 +159,13 @@ static bool recv_preface(struct mg_connection *c) {
     refuse_preface(c);
     return false;
   }
-  c->mgr->stats.bytes_in += belongs;
+  mg_count(&c->mgr->stats.bytes_in, belongs);
   if (used == 0) return false;
   mg_iobuf_free(&c->recv);
   c->is_prefaced = 0;
   mg_read_due(c, 0);
   if (l->limits.max_per_address > 0 && !(c->is_counted = mg_peers_enter(l, &c->rem))) {
-    c->mgr->stats.refused++;
+    mg_count(&c->mgr->stats.refused, 1);
     c->is_closing = 1;
     mg_touch(c);
     return false;
@@ -228,7 +228,7 @@ void mg_io_recv(struct mg_connection *c) {
       c->recv.len += (size_t) n;
     }
     c->got += (size_t) n;
-    mgr->stats.bytes_in += (uint64_t) n;
+    mg_count(&mgr->stats.bytes_in, (uint64_t) n);
     mg_conn_ready(c);
   } else if (n == 0) {
     c->is_eof = 1;
@@ -286,7 +286,7 @@ void mg_io_accept(struct mg_connection *lc) {
     counted = l->limits.max_per_address > 0 && !prefaced;
     if (counted && !mg_peers_enter(l, &s.rem)) {
       mg_sock_close(s.fd);
-      mgr->stats.refused++;
+      mg_count(&mgr->stats.refused, 1);
       continue;
     }
     c = mg_conn_new(mgr, &s, l);
@@ -314,7 +314,7 @@ void mg_io_accept(struct mg_connection *lc) {
       c->last_errno = ENOMEM;
     }
     c->is_new = 1;
-    mgr->stats.accepted++;
+    mg_count(&mgr->stats.accepted, 1);
     mg_conn_watch(c, MG_POLL_READ);
     if (MG_LIKELY(!prefaced)) {
       mg_conn_ready(c);
@@ -327,7 +327,7 @@ pause:
   /* Waiting peers stay in the kernel's queue; spinning on a ready listener would help nobody. A close or the deadline resumes. */
   lc->is_paused = 1;
   mgr->npaused++;
-  mgr->stats.accept_pauses++;
+  mg_count(&mgr->stats.accept_pauses, 1);
   mg_conn_watch(lc, 0);
   lc->read_due = mgr->now + PAUSE_MS;
   mg_conn_due(lc);
@@ -395,7 +395,7 @@ void mg_io_recv_datagrams(struct mg_connection *c) {
     if (b->used > b->size) b->used = b->size;
     *c->last_packet = p;
     c->last_packet = &p->next;
-    c->mgr->stats.bytes_in += (uint64_t) n;
+    mg_count(&c->mgr->stats.bytes_in, (uint64_t) n);
     mg_conn_ready(c);
   }
 }
@@ -415,6 +415,6 @@ bool mg_io_send_datagram(struct mg_connection *c, const void *buf, size_t len) {
     c->last_errno = errno;
     return false;
   }
-  c->mgr->stats.bytes_out += (uint64_t) n;
+  mg_count(&c->mgr->stats.bytes_out, (uint64_t) n);
   return (size_t) n == len;
 }

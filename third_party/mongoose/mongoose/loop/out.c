@@ -332,7 +332,7 @@ enum mg_out_result mg_out_write(struct mg_connection *c, bool last) {
     }
     c->put += (size_t) n;
     total += (size_t) n;
-    c->mgr->stats.bytes_out += (uint64_t) n;
+    mg_count(&c->mgr->stats.bytes_out, (uint64_t) n);
     if (MG_LIKELY(s == NULL && (size_t) n == want)) {
       c->flushed += (uint64_t) n;
       c->send.len = c->tail_start = 0;

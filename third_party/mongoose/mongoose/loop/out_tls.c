@@ -104,7 +104,7 @@ enum mg_out_result mg_out_write_tls(struct mg_connection *c) {
     }
     c->put += (size_t) n;
     total += (size_t) n;
-    c->mgr->stats.bytes_out += (uint64_t) n;
+    mg_count(&c->mgr->stats.bytes_out, (uint64_t) n);
     mg_out_sent(c, (size_t) n);
   }
   return MG_OUT_EMPTY;

@@ -317,7 +317,7 @@ static void late(void *arg) {
   char host[sizeof(l->host)];
   memcpy(host, l->host, sizeof(host));
   mg_ask_cancel(c);
-  c->mgr->stats.timeouts++;
+  mg_count(&c->mgr->stats.timeouts, 1);
   if (!c->is_closing) no_answer(c, MG_ETIMEDOUT, host, "timed out");
 }
 

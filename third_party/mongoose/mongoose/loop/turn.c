@@ -92,7 +92,7 @@ static void deadline_passed(struct mg_deadline *d, void *arg) {
     c->is_failed = 1; /* reset, not a polite end: the kernel need not keep what the peer does not read */
     c->is_closing = 1;
     mg_sock_reset_on_close((int) (size_t) c->fd);
-    mgr->stats.timeouts++;
+    mg_count(&mgr->stats.timeouts, 1);
     MG_DEBUG(("%lu peer took no output in time", c->id));
   } else if (c->read_due != 0 && c->read_due <= mgr->now) {
     c->read_due = 0;
@@ -103,16 +103,16 @@ static void deadline_passed(struct mg_deadline *d, void *arg) {
     } else if (c->is_connecting || c->is_resolving) {
       mg_connect_late(c);
     } else if (c->is_prefaced) {
-      mgr->stats.timeouts++;
-      mgr->stats.proxy_errors++;
+      mg_count(&mgr->stats.timeouts, 1);
+      mg_count(&mgr->stats.proxy_errors, 1);
       c->is_closing = 1;
     } else if (c->is_tls_hs) {
-      mgr->stats.timeouts++;
+      mg_count(&mgr->stats.timeouts, 1);
       mg_error_as(c, MG_ETIMEDOUT, "TLS handshake timed out");
     } else if (c->proto != NULL && c->proto->timeout != NULL) {
       c->proto->timeout(c);
     } else {
-      mgr->stats.timeouts++;
+      mg_count(&mgr->stats.timeouts, 1);
       c->is_closing = 1;
     }
   }
@@ -201,7 +201,7 @@ void mg_mgr_wait(struct mg_mgr *mgr, int ms) {
   int i, n, interrupted = 0;
   if (mgr->wakeq == NULL) return;
   mg_io_begin_turn(mgr);
-  mgr->stats.turns++;
+  mg_count(&mgr->stats.turns, 1);
   if (ms != 0) {
     ms = wait_ms(mgr, ms);
     if (ms != 0 && !mg_wakeq_arm(mgr->wakeq)) ms = 0;
@@ -354,7 +354,7 @@ void mg_mgr_dispatch(struct mg_mgr *mgr) {
   if (mgr->after != NULL) tell_after(mgr);
   if (mgr->timers != NULL) mg_timer_poll(&mgr->timers, mgr->now);
   mg_wheel_poll(&mgr->wheel, mgr->now, deadline_passed, mgr);
-  mgr->stats.wakeups += mg_wakeq_drain(mgr->wakeq, mgr);
+  mg_count(&mgr->stats.wakeups, mg_wakeq_drain(mgr->wakeq, mgr));
   for (c = take(&mgr->ready, &mgr->ready_last); c != NULL; c = next) {
     next = c->ready_next;
     c->in_ready = 0;

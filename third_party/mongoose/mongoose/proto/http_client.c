@@ -86,7 +86,7 @@ static void timed_out(struct mg_connection *c) {
     begin_wait(c, s);
     return;
   }
-  c->mgr->stats.timeouts++;
+  mg_count(&c->mgr->stats.timeouts, 1);
   mg_error_as(c, MG_ETIMEDOUT, "nothing came for %lu ms", (unsigned long) s->read_timeout);
 }
 

@@ -242,7 +242,7 @@ static bool read_head(struct mg_connection *c, struct mg_http_conn *hc) {
   }
   x = hc->cur;
   c->served++;
-  c->mgr->stats.requests++;
+  mg_count(&c->mgr->stats.requests, 1);
   if (MG_UNLIKELY(n < 0)) {
     x->minor = 1;
     if (c->listener->log != NULL) mg_http_log_begin(c, x, NULL, hc->p.why);
@@ -400,7 +400,7 @@ static void http_settle(struct mg_connection *c) {
 
 static void http_timeout(struct mg_connection *c) {
   struct mg_http_conn *hc = (struct mg_http_conn *) c->pfn_data;
-  c->mgr->stats.timeouts++;
+  mg_count(&c->mgr->stats.timeouts, 1);
   if (hc != NULL && !c->is_draining && (hc->phase == MG_HTTP_BODY || (hc->phase == MG_HTTP_HEAD && c->recv.len > 0))) {
     if (hc->cur != NULL || mg_xchg_begin(c, hc)) {
       if (hc->phase == MG_HTTP_HEAD && c->listener->log != NULL) mg_http_log_begin(c, hc->cur, NULL, "head too slow");

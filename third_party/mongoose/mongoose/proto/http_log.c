@@ -186,7 +186,7 @@ static struct mg_http_record *record_new(struct mg_connection *c, const struct m
   }
   r = record_alloc(mg_http_pool(c->mgr), size);
   if (r == NULL) {
-    c->mgr->stats.log_lost++;
+    mg_count(&c->mgr->stats.log_lost, 1);
     return NULL;
   }
   r->began = c->mgr->clock;

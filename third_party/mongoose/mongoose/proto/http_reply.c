@@ -149,9 +149,9 @@ static char *put_connection(char *p, const struct mg_http_xchg *x, const struct 
 
 void mg_http_count(struct mg_mgr *mgr, int code) {
   if (code >= 500) {
-    mgr->stats.responses_5xx++;
+    mg_count(&mgr->stats.responses_5xx, 1);
   } else if (code >= 400) {
-    mgr->stats.responses_4xx++;
+    mg_count(&mgr->stats.responses_4xx, 1);
   }
 }
 

@@ -30,7 +30,7 @@ static void handshake_free(struct handshake *h) {
 
 static void timed_out(struct mg_connection *c) {
   ((struct handshake *) c->pfn_data)->failed = true;
-  c->mgr->stats.timeouts++;
+  mg_count(&c->mgr->stats.timeouts, 1);
   mg_error(c, "WebSocket handshake timed out");
 }
 

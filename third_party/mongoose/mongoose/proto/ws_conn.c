@@ -43,7 +43,7 @@ static void watch_life(struct mg_connection *c, struct mg_ws_conn *ws) {
     ws->asked = 0;
     next = now + l->ping;
   } else if (ws->asked != 0 && l->pong > 0 && now >= ws->asked + l->pong) {
-    c->mgr->stats.timeouts++;
+    mg_count(&c->mgr->stats.timeouts, 1);
     c->is_failed = 1; /* nobody is there to be told */
     c->is_closing = 1;
     return;
@@ -61,7 +61,7 @@ static void ws_timeout(struct mg_connection *c) {
   if (ws->state == MG_WS_OPEN) {
     watch_life(c, ws);
   } else { /* the close handshake took too long */
-    c->mgr->stats.timeouts++;
+    mg_count(&c->mgr->stats.timeouts, 1);
     c->is_closing = 1;
   }
 }

@@ -254,7 +254,7 @@ static bool send_frame(struct mg_connection *c, struct mg_ws_conn *ws, struct fr
   if (p->chunk == NULL) return false;
   if (pack && ws->deflater != NULL) mg_ws_deflater_forget(ws->deflater); /* what the peer's window now holds is not in ours */
   if (p->len <= COPY ? !mg_send(c, p->at, p->len) : !mg_send_chunk(c, p->chunk, p->at, p->len)) return false;
-  c->mgr->stats.ws_out++;
+  mg_count(&c->mgr->stats.ws_out, 1);
   return true;
 }
 
@@ -264,15 +264,15 @@ static bool send_to(struct mg_connection *c, struct frames *fs) {
   if (ws->state != MG_WS_OPEN || c->is_closing || c->is_draining || c->is_dead) return false;
   if (MG_UNLIKELY(mg_unsent(c) + ws->waiting_bytes > ws->limits.max_backlog)) {
     if (ws->limits.slow == MG_WS_SLOW_DROP) {
-      c->mgr->stats.ws_dropped++;
+      mg_count(&c->mgr->stats.ws_dropped, 1);
     } else {
-      c->mgr->stats.ws_slow++;
+      mg_count(&c->mgr->stats.ws_slow, 1);
       mg_ws_close(c, 1013, why);
     }
     return false;
   }
   if (send_frame(c, ws, fs)) return true;
-  c->mgr->stats.ws_dropped++; /* out of memory */
+  mg_count(&c->mgr->stats.ws_dropped, 1); /* out of memory */
   return false;
 }
 

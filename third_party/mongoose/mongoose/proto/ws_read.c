@@ -158,7 +158,7 @@ static bool tell_packed(struct mg_connection *c, struct mg_ws_conn *ws, int op, 
 }
 
 static bool tell_message(struct mg_connection *c, struct mg_ws_conn *ws, int op, struct mg_str data, struct mg_chunk *in) {
-  c->mgr->stats.ws_in++;
+  mg_count(&c->mgr->stats.ws_in, 1);
   return ws->packed ? tell_packed(c, ws, op, data) : tell(c, ws, MG_EV_WS_MSG, op, data, in);
 }
 

@@ -101,7 +101,7 @@ static size_t put_message(struct mg_connection *c, struct mg_ws_conn *ws, const 
   } else {
     n = mg_ws_put(c, MG_WS_FIN | (unsigned) op, buf, len);
   }
-  if (n > 0) c->mgr->stats.ws_out++;
+  if (n > 0) mg_count(&c->mgr->stats.ws_out, 1);
   return n;
 }
 
@@ -167,7 +167,7 @@ size_t mg_ws_send_ref(struct mg_connection *c, const char *buf, size_t len, int 
     c->send.len -= n; /* nothing was said after all */
     return refused(c, MG_ENOMEM);
   }
-  c->mgr->stats.ws_out++;
+  mg_count(&c->mgr->stats.ws_out, 1);
   return n + len;
 }
 
@@ -207,7 +207,7 @@ size_t mg_ws_wrap(struct mg_connection *c, size_t len, int op) {
   if (c->is_client) mg_ws_mask(p + n, p + n, len, mask, 0);
   c->send.len += n;
   mg_send_added(c);
-  if (!control) c->mgr->stats.ws_out++;
+  if (!control) mg_count(&c->mgr->stats.ws_out, 1);
   return c->send.len;
 }
 
@@ -268,7 +268,7 @@ bool mg_ws_stream_end(struct mg_connection *c) { /* is never too much: what wait
   if (ws == NULL) return false;
   if (ws->stream_op == 0) return refused(c, MG_ESTATE) != 0;
   if (!stream_put(c, ws, mg_str(""), true)) return false;
-  c->mgr->stats.ws_out++;
+  mg_count(&c->mgr->stats.ws_out, 1);
   ws->stream_op = 0;
   say_waiting(c, ws);
   return true;
