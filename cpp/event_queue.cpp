@@ -23,6 +23,7 @@
 #include "event_emit.h"
 #include "event_lines.h"
 #include "event_text.h"
+#include "loop.h"
 #include "module.h"
 
 namespace py = pybind11;
@@ -180,6 +181,11 @@ PyObject *set_state(PyObject *self, PyObject *arg) {
   }
   self_of(self)->state.store(state);
   if (state == closed) mg_ring_tell(self_of(self)->ring);
+  Py_RETURN_NONE;
+}
+
+PyObject *gather(PyObject *, PyObject *) {
+  flush_logs_here();
   Py_RETURN_NONE;
 }
 
@@ -363,6 +369,8 @@ PyMethodDef methods[] = {
     {"ring", ring_bell, METH_NOARGS, "ring($self)\n--\n\nMake the descriptor readable."},
     {"wait_room", wait_room, METH_O, "wait_room($self, seconds, /)\n--\n\nSleep until there is room. False: time is up."},
     {"set_state", set_state, METH_O, "set_state($self, state, /)\n--\n\n'open', 'closed' or 'asleep'."},
+    {"gather", gather, METH_NOARGS,
+     "gather($self)\n--\n\nTake in what the servers that this thread polls have said so far in their turn, when it is called by one of their handlers."},
     {"reset", reset, METH_NOARGS, "reset($self)\n--\n\nForget everything, in a forked child."},
     {"counters", counters, METH_NOARGS, "counters($self)\n--\n\nWhat was accepted, refused, evicted, and is queued."},
     {"set_waker", set_waker, METH_O | METH_STATIC,

@@ -150,10 +150,13 @@ class Polling {
  private:
   void hang_bell(bool run);
   void leave();
+  friend void flush_logs_here();
   Loop &loop_;
   bool ok_;
   int restore_ = -1;  // the wakeup descriptor of another loop
+  Polling *outer_ = nullptr;
 };
 
-bool polls_here();  // this thread is inside poll() or run() of some loop
+bool polls_here();       // this thread is inside poll() or run() of some loop
+void flush_logs_here();  // of all loops that it polls: whoever looks at their queues, or closes them, finds what was said so far
 uint64_t default_events(bool http);

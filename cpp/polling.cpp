@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "loop.h"
 
 namespace {
@@ -44,11 +46,15 @@ Loop *bell_of = nullptr;  // whose descriptor it is that we set last; main threa
 
 }  // namespace
 
-// How many polls this thread is in: a handler may poll another manager.
-static thread_local int polls = 0;
+// Of this thread; a handler may poll another manager.
+static thread_local Polling *innermost = nullptr;
 
 bool polls_here() {
-  return polls > 0;
+  return innermost;
+}
+
+void flush_logs_here() {
+  for (Polling *p = innermost; p; p = p->outer_) p->loop_.flush_logs();
 }
 
 Polling::Polling(Loop &l, bool run) : loop_(l), ok_(false) {
@@ -58,7 +64,7 @@ Polling::Polling(Loop &l, bool run) : loop_(l), ok_(false) {
     PyErr_SetString(PyExc_RuntimeError, "poll() is not reentrant: the manager is being polled already");
   } else {
     ok_ = true;
-    polls++;
+    outer_ = std::exchange(innermost, this);
     l.owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
     if (main_thread() && (run || (bell_of != &l && !l.foreign_bell))) hang_bell(run);
     if (PyErr_CheckSignals() < 0) ok_ = false;  // one that came before the bell was there
@@ -92,13 +98,12 @@ void Polling::leave() {
     bell_of = nullptr;
   }
   loop_.polling.store(false);
-  polls--;
+  innermost = outer_;
 }
 
 // Signal handlers of Python run here; what they raise leaves poll().
 void Loop::heed_signals() {
   mgr.interrupted = false;
-  flush_logs();  // a handler of SIGTERM may stop their pipeline
   empty_pipe(signal_pipe[0]);
   if (PyErr_CheckSignals() == 0) return;
   if (pending_type) {

@@ -379,6 +379,28 @@ def test_an_answer_given_behind_the_handlers_of_a_turn_is_in_the_queue_before_it
         assert [e["path"] for e in events_in(log)] == ["/ends", "/waits"]
 
 
+def test_a_handler_that_looks_at_the_pipeline_or_stops_it_finds_the_requests_before_its_own() -> (
+    None
+):
+    found: list[Any] = []
+
+    def looks(conn: Any, ev: int, data: Any) -> None:
+        if ev != MG_EV_HTTP_MSG:
+            return
+        if data.uri == "/look":
+            found.append(log.stats().accepted)
+        elif data.uri == "/flush":
+            found.append((log.flush(10), log.stats().sent))
+        elif data.uri == "/stop":
+            found.append(log.stop(10).sent)
+        conn.reply(200, "")
+
+    with Pipeline([Kept()]) as log, logging_to(log, looks) as client:
+        ask(client, ["/1", "/2", "/look", "/flush", "/5", "/stop", "/7"])
+    assert found == [2, (True, 3), 5]
+    assert log.stats().refused == {"closed": 2}
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="warns about forks beside threads")
 def test_a_child_forked_by_a_handler_does_not_tell_the_requests_before_it_once_more() -> None:
     code = """

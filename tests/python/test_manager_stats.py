@@ -139,7 +139,7 @@ class Keeper:
 
 
 @pytest.mark.parametrize("close", [True, False])
-@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"slow_handler": 0.01}])
+@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"slow_handler": 60.0}])
 def test_managers_in_cycles_are_collected(close, options, caplog):
     collect()
     fds = open_fds()

@@ -348,6 +348,7 @@ class Pipeline:
                 self._asleep = False
                 self.queue.set_state("closed")
                 return self._result
+            self.queue.gather()
             self.queue.set_state("closed")
             worker.stop(timeout)
             stuck = worker.failed or not worker.ended.is_set()
@@ -381,6 +382,7 @@ class Pipeline:
         if worker is None:
             return True
         self._not_here(worker)
+        self.queue.gather()
         return worker.flush(timeout)
 
     def _not_here(self, worker: Worker) -> None:
@@ -419,6 +421,7 @@ class Pipeline:
         """A snapshot of the counters since the pipeline was made, over all its runs. Taken on the worker, between two of its steps, so that
         the sums are exact; one that does not answer within a second (a sink that blocks) is read from outside."""
         worker = self._worker
+        self.queue.gather()
         if worker is not None:
             try:
                 return worker.call(self._snapshot, 1.0)

@@ -80,7 +80,9 @@ class Worker:
         self._slice = FIRST
         self._more = False  # the last step left a slice behind
         self._spools = backlog is not None or any(o.spools for o in outlets)
-        patience = min((getattr(o.sink, "batch_timeout", None) or 0.0 for o in outlets), default=0.0)
+        patience = min(
+            (getattr(o.sink, "batch_timeout", None) or 0.0 for o in outlets), default=0.0
+        )
         self._linger = max(LINGER[0], min(LINGER[1], patience / 2))
         self._bell = Bell()  # the queue's descriptor, when it is armed, flush() and stop() ring it
         self._starting: list[asyncio.Task[None]] = []
@@ -159,12 +161,13 @@ class Worker:
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything emitted so far is acknowledged, on disk, or counted as lost."""
         until = None if timeout is None else time.monotonic() + timeout
+        goal = self.queue.counters()["accepted"]
         done = threading.Event()
         out: list[bool] = []
 
         async def run() -> None:
             try:
-                out.append(await self._flush(until))
+                out.append(await self._flush(goal, until))
             finally:
                 done.set()
 
@@ -324,8 +327,7 @@ class Worker:
                 wait = min(wait * 2, RESTART[1])
         self._bell.ring()
 
-    async def _flush(self, until: float | None) -> bool:
-        goal = self.queue.counters()["accepted"]
+    async def _flush(self, goal: int, until: float | None) -> bool:
         while (
             self.courier.tally.drained + self.queue.counters()["evicted"] < goal
             or (self.backlog is not None and len(self.backlog))
