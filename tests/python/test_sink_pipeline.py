@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import eventually
 from sink_helpers import DEADLINE, Held, Kept, KeptLines, Only, adds_up, is_error
 
 from pymongoose import Manager
@@ -352,12 +353,12 @@ def test_an_idle_pipeline_sleeps():
     with Pipeline([kept]) as log:
         log.emit("m")
         assert log.flush(DEADLINE)
-        loop = log._worker.loop
-        while log._worker.call(lambda: bool(_timers(loop) or loop._ready), DEADLINE):
-            time.sleep(0.001)  # it looks once or twice more
+        worker = log._worker
+        resting = lambda: worker._bell.is_set and not _timers(worker.loop)
+        eventually(lambda: worker.call(resting, DEADLINE))  # it looks once or twice more
         steps = []
-        step = log._worker.step
-        log._worker.step = lambda: steps.append(1) or step()
+        step = worker.step
+        worker.step = lambda: steps.append(1) or step()
         time.sleep(0.1)
         assert steps == []  # neither timers nor looks: only the descriptor wakes it
         log.emit("n")
