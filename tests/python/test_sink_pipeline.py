@@ -354,7 +354,11 @@ def test_an_idle_pipeline_sleeps():
         log.emit("m")
         assert log.flush(DEADLINE)
         worker = log._worker
-        resting = lambda: worker._bell.is_set and not _timers(worker.loop)
+
+        def resting():  # until it is rung, for good
+            future = worker._bell._future
+            return future is not None and not future.done() and not _timers(worker.loop)
+
         eventually(lambda: worker.call(resting, DEADLINE))  # it looks once or twice more
         steps = []
         step = worker.step
@@ -368,7 +372,8 @@ def test_an_idle_pipeline_sleeps():
 
 
 def _timers(loop):
-    return [h for h in loop._scheduled if not h.cancelled()]
+    due = [h for h in loop._ready if isinstance(h, asyncio.TimerHandle)]
+    return [h for h in loop._scheduled + due if not h.cancelled()]
 
 
 def test_waiting_for_oneself_is_refused():
