@@ -429,7 +429,7 @@ def test_killed_in_the_middle_of_writes_at_most_the_last_line_is_cut(tmp_path: P
 
 
 FULL_DISK = """
-import os, sys, json, subprocess
+import fcntl, os, sys, json, subprocess
 from pymongoose.sinks import Pipeline, Retry, RotatingFileSink
 folder = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], check=True)
@@ -447,6 +447,7 @@ while sink.stats().retried == 0:  # until the disk is full
     if n % 50 == 0:
         log.flush(0.05)
 with open(path, "rb") as file:
+    fcntl.flock(file, fcntl.LOCK_SH)  # not in the middle of the next try
     data = file.read()
 assert data.endswith(b"\\n"), data[-200:]
 [json.loads(line) for line in data.splitlines()]
