@@ -283,7 +283,8 @@ PyObject *make(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
                                    &spill, &running_loop)) {
     return nullptr;
   }
-  if (max_events < 1 || static_cast<size_t>(max_events) > MG_RING_MAX_ITEMS || max_bytes < 1 || lowest < 0 || PyTuple_GET_SIZE(level_names) != event_levels) {
+  if (max_events < 1 || static_cast<size_t>(max_events) > MG_RING_MAX_ITEMS || max_bytes < 1 || lowest < 0 ||
+      PyTuple_GET_SIZE(level_names) != event_levels) {
     PyErr_SetString(PyExc_ValueError, "max_events must be between 1 and 268435455, max_bytes at least 1, and there are six levels");
     return nullptr;
   }

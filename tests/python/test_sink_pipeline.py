@@ -413,6 +413,8 @@ def test_a_sink_may_emit_into_its_own_pipeline():
         ({"overflow": "spool"}, ValueError),
         ({"level": "loud"}, ValueError),
         ({"max_events": 0}, ValueError),
+        ({"max_events": 1 << 28}, ValueError),
+        ({"max_bytes": 0}, ValueError),
         ({"block_timeout": -1}, ValueError),
         ({"sinks": [object()]}, TypeError),
         ({"sinks": [Kept(name="a"), Kept(name="a")]}, ValueError),

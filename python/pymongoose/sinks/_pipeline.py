@@ -43,7 +43,7 @@ class Pipeline:
 
     Args:
         sinks: where events go; a :class:`Route` in place of a sink gives it some of them only.
-        max_events: bound of the queue between emit() and the worker.
+        max_events: bound of the queue between emit() and the worker, 268,435,455 at most.
         max_bytes: the other bound: 64 for each event, 24 for each field, and the size of all text. Default 64 MiB, or 512 for each of
             ``max_events`` where that is more.
         overflow: what happens to an event that does not fit. "drop_newest": it is refused. "drop_oldest": the oldest in the queue is given up
